@@ -1,0 +1,249 @@
+//! Many clients in one process of their own: they connect, log in (or not), answer pings, and count what they get.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::SocketAddr;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use longwire::config::settings::Auth;
+use longwire::shard::auth::{Grant, mint};
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+
+/// Handshakes under way at once: fewer than any listen queue holds.
+const WINDOW: usize = 256;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The clients' process, as its parent sees it.
+pub struct Crowd {
+    child: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Crowd {
+    /// Connections that say nothing.
+    pub fn start_raw(address: SocketAddr, count: usize) -> Self {
+        Self::start(&["raw", &address.to_string(), &count.to_string(), "-", "-"])
+    }
+
+    /// Clients `<prefix>0…` that are logged in, each with one device, when this returns.
+    pub fn start_clients(address: SocketAddr, count: usize, prefix: &str, secret: &str) -> Self {
+        Self::start(&["clients", &address.to_string(), &count.to_string(), prefix, secret])
+    }
+
+    fn start(arguments: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .arg("role-crowd")
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let answers = BufReader::new(child.stdout.take().unwrap());
+        let mut crowd = Self { child, answers };
+        assert_eq!(crowd.answer(), "ready");
+        crowd
+    }
+
+    fn answer(&mut self) -> String {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    fn ask(&mut self, what: &str) -> u64 {
+        writeln!(self.child.stdin.as_mut().unwrap(), "{what}").unwrap();
+        self.answer().parse().expect("a number")
+    }
+
+    pub fn frames(&mut self) -> u64 {
+        self.ask("frames")
+    }
+
+    pub fn wait_for_frames(&mut self, frames: u64) {
+        self.wait("frames", frames);
+    }
+
+    pub fn wait_for_bytes(&mut self, bytes: u64) {
+        self.wait("bytes", bytes);
+    }
+
+    fn wait(&mut self, what: &str, enough: u64) {
+        let until = Instant::now() + PATIENCE;
+        while self.ask(what) < enough {
+            assert!(Instant::now() < until, "the crowd got fewer {what} than {enough}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Raw,
+    Connecting,
+    Upgrading,
+    LoggingIn,
+    In,
+}
+
+struct Client {
+    stream: TcpStream,
+    stage: Stage,
+    kept: Vec<u8>,
+}
+
+/// The clients themselves.
+pub fn run(arguments: &[String]) {
+    let [mode, address, count, prefix, secret] = arguments else { panic!("five arguments") };
+    let address: SocketAddr = address.parse().unwrap();
+    let count: usize = count.parse().unwrap();
+    let raw = mode == "raw";
+    let auth = longwire::config::development(secret.clone()).auth;
+    let (questions, asked) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            let _ = questions.send(line);
+        }
+        std::process::exit(0);
+    });
+    let mut poll = Poll::new().unwrap();
+    let mut events = Events::with_capacity(1024);
+    let mut clients: Vec<Client> = Vec::with_capacity(count);
+    let (mut done, mut frames, mut bytes) = (0, 0_u64, 0_u64);
+    let mut ready = false;
+    let mut buffer = vec![0; 256 * 1024];
+    loop {
+        while clients.len() < count && clients.len() - done < WINDOW {
+            let mut stream = TcpStream::connect(address).unwrap();
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            poll.registry().register(&mut stream, Token(clients.len()), interest).unwrap();
+            let stage = if raw { Stage::Raw } else { Stage::Connecting };
+            clients.push(Client { stream, stage, kept: Vec::new() });
+        }
+        if done == count && !ready {
+            ready = true;
+            println!("ready");
+        }
+        poll.poll(&mut events, Some(Duration::from_millis(if ready { 5 } else { 100 }))).unwrap();
+        for event in &events {
+            let number = event.token().0;
+            let client = &mut clients[number];
+            if event.is_writable() {
+                match client.stage {
+                    Stage::Raw => {
+                        client.stage = Stage::In;
+                        done += 1;
+                    }
+                    Stage::Connecting => {
+                        client.stage = Stage::Upgrading;
+                        client.stream.write_all(UPGRADE).unwrap();
+                    }
+                    _ => {}
+                }
+            }
+            if event.is_readable() {
+                loop {
+                    match client.stream.read(&mut buffer) {
+                        Ok(0) => panic!("the server closed a connection"),
+                        Ok(n) => {
+                            bytes += n as u64;
+                            if !raw {
+                                client.take(&buffer[..n], &mut frames, &mut done, || {
+                                    token(&auth, &format!("{prefix}{number}"))
+                                });
+                            }
+                            if n < buffer.len() {
+                                break;
+                            }
+                        }
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            }
+        }
+        while let Ok(question) = asked.try_recv() {
+            println!("{}", if question == "frames" { frames } else { bytes });
+        }
+    }
+}
+
+const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A token of this user that holds for an hour.
+pub fn token(auth: &Auth, user: &str) -> String {
+    let grant = Grant { user: user.to_owned(), ttl_seconds: 3_600, ..Grant::default() };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    mint(auth, &grant, now.as_millis() as u64).unwrap()
+}
+
+impl Client {
+    fn take(&mut self, bytes: &[u8], frames: &mut u64, done: &mut usize, token: impl Fn() -> String) {
+        self.kept.extend_from_slice(bytes);
+        if self.stage == Stage::Upgrading {
+            let Some(end) = self.kept.windows(4).position(|window| window == b"\r\n\r\n") else { return };
+            assert!(self.kept.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&self.kept));
+            self.kept.drain(..end + 4);
+            self.stage = Stage::LoggingIn;
+            let connect =
+                format!(r#"{{"path":"connect","id":1,"token":"{}","body":{{"device":"phone"}}}}"#, token());
+            self.send(1, connect.as_bytes());
+        }
+        let mut at = 0;
+        while let Some((opcode, header, payload)) = server_frame(&self.kept[at..]) {
+            let whole = header + payload;
+            if self.kept.len() - at < whole {
+                break;
+            }
+            match (opcode, self.stage) {
+                (9, _) => self.send(10, b""),
+                (1, Stage::LoggingIn) => {
+                    let reply = &self.kept[at + header..at + whole];
+                    assert!(reply.windows(12).any(|w| w == b"\"status\":200"), "{}", String::from_utf8_lossy(reply));
+                    self.stage = Stage::In;
+                    *done += 1;
+                }
+                (1, _) => *frames += 1,
+                _ => panic!("opcode {opcode}"),
+            }
+            at += whole;
+        }
+        self.kept.drain(..at);
+        if self.kept.is_empty() {
+            self.kept = Vec::new();
+        }
+    }
+
+    fn send(&mut self, opcode: u8, payload: &[u8]) {
+        let mut frame = vec![0x80 | opcode];
+        if payload.len() < 126 {
+            frame.push(0x80 | payload.len() as u8);
+        } else {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
+        }
+        let mask = [0x12, 0x34, 0x56, 0x78];
+        frame.extend_from_slice(&mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        self.stream.write_all(&frame).unwrap();
+    }
+}
+
+/// Opcode, header bytes and payload bytes of the frame that begins here.
+fn server_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
+    Some(match second {
+        126 => (first & 15, 4, u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize),
+        127 => (first & 15, 10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
+        short => (first & 15, 2, short as usize),
+    })
+}

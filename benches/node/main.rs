@@ -1,0 +1,173 @@
+//! One node against the floor, over real sockets: what a held connection costs in memory, what a login and a delivery
+//! cost in CPU, beside a bare accept and send loop measured in the same run.
+//!
+//! ```sh
+//! cargo bench --bench node                 # 10,000 connections
+//! cargo bench --bench node -- --connections 19000 --rounds 20
+//! ```
+//!
+//! The servers and the crowd of clients are processes of their own; CPU and memory are those of the server's process,
+//! read from `/proc`. Prints one table; the ratios in it compare what ran minutes apart on one machine.
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod crowd;
+mod floor;
+mod gateway;
+mod proc;
+
+use std::time::{Duration, Instant};
+
+use crowd::Crowd;
+use floor::Floor;
+use gateway::Gateway;
+use proc::Usage;
+
+/// What a backend would send: with its frame header, 132 bytes on the wire.
+pub const PUSH_BYTES: usize = 128;
+
+pub struct Options {
+    pub connections: usize,
+    pub rounds: u64,
+    pub idle_s: u64,
+    pub reactors: usize,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.first().map(String::as_str) {
+        Some("role-floor") => return floor::serve(),
+        Some("role-crowd") => return crowd::run(&arguments[1..]),
+        // `cargo test --benches` runs this with its own flags: there is nothing to test here.
+        Some("--test") => return,
+        _ => {}
+    }
+    let number = |name: &str, default: u64| {
+        let place = arguments.iter().position(|argument| argument == name);
+        place.map_or(default, |place| arguments[place + 1].parse().expect("a number"))
+    };
+    let options = Options {
+        connections: number("--connections", 10_000) as usize,
+        rounds: number("--rounds", 30),
+        idle_s: number("--idle", 30),
+        reactors: number("--reactors", 1) as usize,
+    };
+    println!("{} connections, {} rounds, {} reactor(s)", options.connections, options.rounds, options.reactors);
+    // Twice each, alternating, so that a machine that speeds up or slows down in between shows.
+    let mut floors = Vec::new();
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        floors.push(measure_floor(&options));
+        nodes.push(measure_node(&options));
+    }
+    print_table(&floors, &nodes);
+}
+
+struct FloorResult {
+    accepts_per_cpu_s: f64,
+    sends_per_cpu_s: f64,
+}
+
+struct NodeResult {
+    bytes_a_connection: f64,
+    logins_per_cpu_s: f64,
+    deliveries_per_cpu_s: f64,
+    fanout_wall: Duration,
+    idle_percent: f64,
+    delay: [Delay; 2],
+}
+
+/// Of a push to one user, from the request to the client's socket.
+#[derive(Clone, Copy)]
+struct Delay {
+    p50: Duration,
+    p99: Duration,
+}
+
+fn measure_floor(options: &Options) -> FloorResult {
+    let mut server = Floor::start();
+    let before = Usage::of(server.pid());
+    let mut crowd = Crowd::start_raw(server.address(), options.connections);
+    server.wait_for_connections(options.connections);
+    let accepted = Usage::of(server.pid());
+    server.fan_out(options.rounds);
+    crowd.wait_for_bytes(options.connections as u64 * options.rounds * (PUSH_BYTES as u64 + 4));
+    let sent = Usage::of(server.pid());
+    let connections = options.connections as f64;
+    FloorResult {
+        accepts_per_cpu_s: connections / (accepted.cpu_s - before.cpu_s),
+        sends_per_cpu_s: connections * options.rounds as f64 / (sent.cpu_s - accepted.cpu_s),
+    }
+}
+
+fn measure_node(options: &Options) -> NodeResult {
+    let gateway = Gateway::start(options.reactors);
+    // What the first few cost (the pool, the allocator's arenas, code pages) is not what each costs.
+    let _warm = Crowd::start_clients(gateway.address(), 100, "warm", &gateway.secret);
+    let before = Usage::of(gateway.pid());
+    let mut crowd = Crowd::start_clients(gateway.address(), options.connections, "user", &gateway.secret);
+    let logged_in = Usage::of(gateway.pid());
+    let idle_from = Instant::now();
+    std::thread::sleep(Duration::from_secs(options.idle_s));
+    let idle = Usage::of(gateway.pid());
+    let idle_percent = 100.0 * (idle.cpu_s - logged_in.cpu_s) / idle_from.elapsed().as_secs_f64();
+    let bytes_a_connection = (idle.resident_bytes as f64 - before.resident_bytes as f64) / options.connections as f64;
+
+    let quiet = gateway.push_delays(200);
+    let matched = gateway.push_all();
+    assert_eq!(matched as usize, options.connections + 100, "everybody is here");
+    let before_fan = Usage::of(gateway.pid());
+    let frames_before = crowd.frames();
+    let started = Instant::now();
+    for _ in 0..options.rounds {
+        gateway.push_all();
+    }
+    crowd.wait_for_frames(frames_before + options.connections as u64 * options.rounds);
+    let fanout_wall = started.elapsed();
+    let fanned = Usage::of(gateway.pid());
+    let loaded = gateway.push_delays_under_fan_out(200);
+    let deliveries = (options.connections + 100) as f64 * options.rounds as f64;
+    NodeResult {
+        bytes_a_connection,
+        logins_per_cpu_s: options.connections as f64 / (logged_in.cpu_s - before.cpu_s),
+        deliveries_per_cpu_s: deliveries / (fanned.cpu_s - before_fan.cpu_s),
+        fanout_wall,
+        idle_percent,
+        delay: [quiet, loaded],
+    }
+}
+
+fn print_table(floors: &[FloorResult], nodes: &[NodeResult]) {
+    let best = |values: &mut dyn Iterator<Item = f64>| values.fold(0.0, f64::max);
+    let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
+    let accepts = best(&mut floors.iter().map(|floor| floor.accepts_per_cpu_s));
+    let sends = best(&mut floors.iter().map(|floor| floor.sends_per_cpu_s));
+    let logins = best(&mut nodes.iter().map(|node| node.logins_per_cpu_s));
+    let deliveries = best(&mut nodes.iter().map(|node| node.deliveries_per_cpu_s));
+    for (number, (floor, node)) in floors.iter().zip(nodes).enumerate() {
+        println!(
+            "run {number}: floor {:.0} accepts, {:.0} sends; node {:.0} logins, {:.0} deliveries a CPU second",
+            floor.accepts_per_cpu_s, floor.sends_per_cpu_s, node.logins_per_cpu_s, node.deliveries_per_cpu_s
+        );
+    }
+    println!("| figure | measured | target |");
+    println!("| --- | --- | --- |");
+    let bytes = least(&mut nodes.iter().map(|node| node.bytes_a_connection));
+    println!("| resident bytes an idle logged-in connection | {bytes:.0} | at most 450 |");
+    println!(
+        "| deliveries a CPU second, of the floor's sends | {deliveries:.0} of {sends:.0}: {:.2} | at least 0.95 |",
+        deliveries / sends
+    );
+    println!(
+        "| logins a CPU second, of the floor's accepts | {logins:.0} of {accepts:.0}: {:.2} | at least 0.27 |",
+        logins / accepts
+    );
+    let idle = least(&mut nodes.iter().map(|node| node.idle_percent));
+    println!("| CPU of a core while idle | {idle:.2} % | under 1 % |");
+    let wall = nodes.iter().map(|node| node.fanout_wall).min().unwrap_or_default();
+    println!("| wall time of the fan-outs, clients on the same cores | {wall:.1?} | - |");
+    for (name, which) in [("quiet", 0), ("during fan-outs", 1)] {
+        let p50 = nodes.iter().map(|node| node.delay[which].p50).min().unwrap_or_default();
+        let p99 = nodes.iter().map(|node| node.delay[which].p99).min().unwrap_or_default();
+        println!("| delay of a push to one user, {name}: p50, p99 | {p50:.0?}, {p99:.0?} | p99 under 3 times quiet |");
+    }
+}

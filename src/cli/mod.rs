@@ -1,0 +1,66 @@
+//! The command line: `flags` says what may be written, each command's file does it, and errors are printed here and
+//! nowhere else. Exit codes: 0, 1 for what went wrong, 2 for a wrong command line or configuration; `serve` exits as
+//! control says. Called by `main`.
+
+mod banner;
+mod check;
+mod client;
+mod configuration;
+mod flags;
+mod logging;
+mod serve;
+mod token;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use flags::{Command, Flags};
+
+/// Why a command did not do what it was told. The text says what to do about it.
+#[derive(Debug)]
+enum Failure {
+    /// The command line or the configuration is wrong: exit code 2.
+    Usage(String),
+    /// Something else went wrong: exit code 1.
+    Failed(String),
+}
+
+impl Failure {
+    fn failed(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs what the process's arguments say.
+pub fn main() -> ExitCode {
+    // clap prints help, versions and usage errors itself, and exits with 0 or 2.
+    let Flags { sources, command } = Flags::parse();
+    let result = match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&sources),
+        Command::Check => check::run(&sources).map(|()| 0),
+        Command::Token(flags) => token::run(&sources, flags).map(|()| 0),
+        Command::Push(flags) => client::push(&sources, flags).map(|()| 0),
+        Command::Users(flags) => client::users(&sources, &flags).map(|()| 0),
+        Command::Kick(flags) => client::kick(&sources, &flags).map(|()| 0),
+        Command::Drain(flags) => client::drain(&sources, &flags).map(|()| 0),
+    };
+    let (code, text) = match result {
+        Ok(code) => return code.into(),
+        Err(Failure::Failed(text)) => (1, text),
+        Err(Failure::Usage(text)) => (2, text),
+    };
+    note(&format!("longwire: {text}"));
+    ExitCode::from(code)
+}
+
+/// Writes a result to standard output. Whoever closed it does not want it: that is no error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Writes a remark to standard error, so that standard output holds the result alone.
+fn note(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,109 @@
+//! `GET` and `DELETE /v1/users/{user}`, `DELETE /v1/connections/{connection}`.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde::Serialize;
+
+use super::problem::Problem;
+use super::push::USER_BYTES_MAX;
+use super::{Api, json};
+use crate::control::bus::Found;
+use crate::links::ConnectionId;
+
+/// The close code of a kick.
+const KICKED: u16 = 4403;
+/// The close frame's reason.
+const KICKED_TEXT: &str = "kicked";
+
+#[derive(Serialize)]
+struct Connection {
+    connection: String,
+    node: String,
+    device: Option<String>,
+    since_ms: u64,
+    expires_at: Option<u64>,
+    topics: Vec<String>,
+    remote: Option<std::net::IpAddr>,
+}
+
+impl From<Found> for Connection {
+    fn from(Found { node, info }: Found) -> Self {
+        Self {
+            connection: info.connection.to_string(),
+            node,
+            device: info.device,
+            since_ms: info.since_ms,
+            expires_at: info.expires_at,
+            topics: info.topics,
+            remote: info.remote,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct User {
+    user: String,
+    online: bool,
+    connections: Vec<Connection>,
+}
+
+#[derive(Serialize)]
+struct Closed {
+    closed: u64,
+}
+
+/// `GET /v1/users/{user}`
+pub async fn find(State(api): State<Arc<Api>>, user: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
+    let user = checked(user)?;
+    let mut connections: Vec<Connection> = api
+        .state
+        .bus
+        .find_user(&user)
+        .await?
+        .into_iter()
+        .map(Connection::from)
+        .collect();
+    // Reactors answer in no particular order; a reader expects one.
+    connections.sort_by(|a, b| (a.since_ms, &a.connection).cmp(&(b.since_ms, &b.connection)));
+    Ok(json(&User {
+        user,
+        online: !connections.is_empty(),
+        connections,
+    }))
+}
+
+/// `DELETE /v1/users/{user}`
+pub async fn kick(State(api): State<Arc<Api>>, user: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
+    let user = checked(user)?;
+    let closed = api.state.bus.kick_user(&user, KICKED, KICKED_TEXT).await?;
+    tracing::info!(user, closed, "kicked a user");
+    Ok(json(&Closed { closed }))
+}
+
+/// `DELETE /v1/connections/{connection}`
+pub async fn kick_connection(
+    State(api): State<Arc<Api>>,
+    connection: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let unknown = || Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such connection");
+    let Path(text) = connection.map_err(|_| unknown())?;
+    let connection: ConnectionId = text.parse().map_err(|()| unknown())?;
+    let closed = api.state.bus.kick_connection(connection, KICKED, KICKED_TEXT).await?;
+    if closed == 0 {
+        return Err(unknown());
+    }
+    tracing::info!(%connection, "kicked a connection");
+    Ok(json(&Closed { closed }))
+}
+
+fn checked(user: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    match user {
+        Ok(Path(user)) if (1..=USER_BYTES_MAX).contains(&user.len()) => Ok(user),
+        Ok(_) => Err(Problem::bad_request(format!("a user has 1 to {USER_BYTES_MAX} bytes"))),
+        Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
+    }
+}

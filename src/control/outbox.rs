@@ -1,0 +1,87 @@
+//! Takes the reactors' notices and sees to each: answers go to their gathers, calls to the bus, claims to the session
+//! policy. While a reactor has no room for what it is owed nothing more is taken, so its own outbox fills and it refuses
+//! its clients: that is the bound. Runs as one task of the control thread.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::sessions::Registry;
+use super::state::State;
+use crate::links::{self, Command, Notice, Receiver, Sender, Wake};
+
+/// Notices that may wait, over all reactors.
+const CAPACITY: usize = 65_536;
+/// Notices taken before other tasks of control get a turn.
+const TAKEN_A_TURN: usize = 256;
+/// Owed commands that may wait for room before nothing more is taken.
+const OWED_MAX: usize = 4_096;
+/// How often a full inbox is tried again.
+const OWED_RETRY: Duration = Duration::from_millis(1);
+
+/// Wakes control's runtime from a reactor thread.
+#[derive(Clone, Debug)]
+pub struct NotifyWake(Arc<Notify>);
+
+impl Wake for NotifyWake {
+    fn wake(&self) {
+        // Leaves a permit behind if nobody waits yet, so no wake is lost.
+        self.0.notify_one();
+    }
+}
+
+/// Makes the outbox that all reactors share: their end, control's, and what control sleeps on until there is something.
+pub(super) fn channel() -> (Sender<Notice, NotifyWake>, Receiver<Notice, NotifyWake>, Arc<Notify>) {
+    let bell = Arc::new(Notify::new());
+    let (sender, notices) = links::channel(CAPACITY, NotifyWake(Arc::clone(&bell)));
+    (sender, notices, bell)
+}
+
+/// Sees to notices for ever.
+pub(super) async fn run(state: Arc<State>, notices: Receiver<Notice, NotifyWake>, bell: Arc<Notify>) {
+    let mut sessions = Registry::default();
+    loop {
+        state.router.send_owed();
+        let mut taken = 0;
+        while taken < TAKEN_A_TURN && state.router.owed() < OWED_MAX {
+            let Some(notice) = notices.take() else { break };
+            carry_out(&state, &mut sessions, notice);
+            taken += 1;
+        }
+        if taken == TAKEN_A_TURN {
+            tokio::task::yield_now().await;
+        } else if state.router.owed() > 0 {
+            tokio::time::sleep(OWED_RETRY).await;
+        } else if notices.prepare_sleep() {
+            bell.notified().await;
+            notices.awake();
+        }
+    }
+}
+
+fn carry_out(state: &State, sessions: &mut Registry, notice: Notice) {
+    match notice {
+        Notice::Pushed { .. } | Notice::Kicked { .. } | Notice::Found { .. } => state.router.answered(notice),
+        Notice::Call(call) => state.bus.call(*call),
+        Notice::Claim {
+            connection,
+            user,
+            device,
+        } => {
+            let decision = sessions.claim(&state.settings().sessions, connection, &user, device);
+            for replaced in decision.replaced {
+                state.router.owe(replaced, Command::Replace { connection: replaced });
+            }
+            state.router.owe(
+                connection,
+                Command::Admit {
+                    connection,
+                    admitted: decision.admitted,
+                },
+            );
+        }
+        Notice::Release { connection, user } => sessions.release(connection, &user),
+        Notice::Drained => state.reactor_drained(),
+    }
+}

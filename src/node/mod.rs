@@ -1,0 +1,148 @@
+//! What the reactors of one node share with each other and with control: a few numbers, one filter a reactor of whom
+//! it holds, and the connections of each address. No queue (that is `links`) and no connection's state (that is
+//! `shard`). Everything is an atomic, but for the sharded lock of the addresses. Reactors, their shards and control
+//! hold it in an `Arc`.
+
+mod addresses;
+mod filter;
+
+use std::hash::BuildHasher;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use addresses::Addresses;
+pub use filter::UserFilter;
+
+/// See the top of the file.
+#[derive(Debug)]
+pub struct Shared {
+    epoch: u64,
+    started: Instant,
+    /// Not made from the epoch, which clients see in the connection ids: they could choose names that collide.
+    name_hasher: foldhash::quality::RandomState,
+    draining: AtomicBool,
+    reactors: Box<[ReactorCell]>,
+    connections: OwnLine,
+    addresses: Addresses,
+}
+
+/// What one reactor writes and others read. On cache lines of its own, so that reactors do not slow each other down.
+/// 128 bytes, because the prefetcher of x86 fetches lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct ReactorCell {
+    outbound_bytes: AtomicUsize,
+    last_beat_us: AtomicU64,
+    filter: UserFilter,
+}
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct OwnLine(AtomicUsize);
+
+impl Shared {
+    /// For a node with this many reactors, numbered from 0. `epoch` is the random number that tells this process from
+    /// every other in the ids of its connections.
+    pub fn new(reactors: usize, epoch: u64) -> Self {
+        Self {
+            epoch,
+            started: Instant::now(),
+            name_hasher: foldhash::quality::RandomState::default(),
+            draining: AtomicBool::new(false),
+            reactors: (0..reactors).map(|_| ReactorCell::default()).collect(),
+            connections: OwnLine::default(),
+            addresses: Addresses::new(),
+        }
+    }
+
+    /// The process's own number.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// How many reactors there are.
+    pub fn reactors(&self) -> usize {
+        self.reactors.len()
+    }
+
+    /// A user's hash: the same on every thread of this process, another in the next. Clients choose user names, so it
+    /// is seeded.
+    pub fn hash_user(&self, name: &str) -> u64 {
+        self.name_hasher.hash_one(name)
+    }
+
+    /// Microseconds since this was made, on a clock that never goes back.
+    pub fn now_us(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
+    /// Whom a reactor may hold.
+    ///
+    /// # Panics
+    /// As everything here that takes a reactor's number: if there is no such reactor.
+    pub fn filter(&self, reactor: usize) -> &UserFilter {
+        &self.reactors[reactor].filter
+    }
+
+    /// A socket was accepted. Returns how many are open now, this one among them: a reactor that finds it above the
+    /// node's limit refuses this one, and so no two reactors can both take the last place.
+    pub fn connection_opened(&self) -> usize {
+        self.connections.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// A socket was closed that `connection_opened` had counted.
+    pub fn connection_closed(&self) {
+        let before = self.connections.0.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "more sockets closed than opened");
+    }
+
+    /// All open sockets of the node, those among them whose handshake is not done.
+    pub fn connections(&self) -> usize {
+        self.connections.0.load(Ordering::Relaxed)
+    }
+
+    /// Counts a connection of this address, unless there are `max` already: then false, and nothing is counted. An
+    /// IPv4 address counts as the same in its IPv6-mapped form. Whoever got true owes one `address_release`.
+    pub fn address_acquire(&self, ip: IpAddr, max: usize) -> bool {
+        self.addresses.acquire(ip, max)
+    }
+
+    /// Gives back what `address_acquire` counted.
+    pub fn address_release(&self, ip: IpAddr) {
+        self.addresses.release(ip);
+    }
+
+    /// A reactor says how many bytes it has queued for all its connections.
+    pub fn outbound_set(&self, reactor: usize, bytes: usize) {
+        self.reactors[reactor].outbound_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes queued in the whole node, as the reactors last said.
+    pub fn outbound_total(&self) -> usize {
+        self.reactors.iter().map(|cell| cell.outbound_bytes.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether the node takes nobody new.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// From now on it takes nobody new. There is no way back.
+    pub fn set_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// A reactor finished a turn.
+    pub fn beat(&self, reactor: usize) {
+        self.reactors[reactor].last_beat_us.store(self.now_us(), Ordering::Relaxed);
+    }
+
+    /// When a reactor last finished a turn, in microseconds of `now_us`; 0 if it never has.
+    pub fn last_beat_us(&self, reactor: usize) -> u64 {
+        self.reactors[reactor].last_beat_us.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

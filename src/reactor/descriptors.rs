@@ -1,0 +1,45 @@
+//! File descriptors: how many this process may have, and how each reactor gets a table of its own. The one place with
+//! `unsafe`. Called at start-up.
+#![allow(unsafe_code)]
+
+use std::io;
+
+/// Descriptors kept for everything that is no client: listeners, polls, log, the API and its callers, NATS.
+pub const RESERVE: usize = 128;
+
+/// Raises the soft limit of open descriptors to the hard one, which needs no privilege, and says what it is now.
+///
+/// # Errors
+/// What the kernel says; the limit is then what it was.
+pub fn raise_limit() -> io::Result<usize> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid rlimit for the kernel to write into, and lives over the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    if limit.rlim_cur < limit.rlim_max {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` is a valid rlimit, only read by the kernel.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+}
+
+/// Gives the calling thread a descriptor table of its own, a copy of the process's at this moment
+/// (`unshare(2)`, CLONE_FILES). The limit of open descriptors holds for a table, so a process with N such threads holds N
+/// times as many sockets, and the kernel need not count references on a table that one thread uses alone.
+///
+/// From then on a descriptor opened here means nothing to other threads, and theirs nothing here: whatever both need (the
+/// poll's waker, the log) must be open before.
+///
+/// # Errors
+/// What the kernel says; the table is then shared as before.
+pub fn unshare_table() -> io::Result<()> {
+    // SAFETY: touches no memory; the threads that share the old table keep it.
+    if unsafe { libc::unshare(libc::CLONE_FILES) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}

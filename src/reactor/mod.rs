@@ -1,0 +1,424 @@
+//! The reactor: one thread, one mio `Poll`, the sockets of its connections. It turns readiness into calls of a `Shard` and
+//! the shard's answers into system calls, in turns of seven phases, each within a budget. It knows nothing of messages,
+//! users or tokens.
+//!
+//! Everything is edge-triggered: a socket is registered once for both directions, and what it can do is remembered in
+//! two bits until a call says that it cannot.
+
+pub mod descriptors;
+pub mod listener;
+mod socket;
+pub mod threads;
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use mio::{Events, Poll, Token};
+
+use crate::links::{Receiver, Sender, Wake};
+use crate::metrics::RefusalReason;
+use crate::metrics::counters::ReactorCounters;
+use crate::node::Shared;
+use crate::shard::{Application, Key, Next, Now, Shard, Urgency};
+use listener::{Gate, Listener};
+use socket::{Stream, Transfer};
+
+/// The waker's token; listeners count down from the one below. No key packs to these: a slot index is never so high.
+const WAKER: Token = Token(usize::MAX);
+
+/// Read at once, and the most that one frame header may announce in one piece without a copy.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// Events taken from one wait.
+const EVENTS_A_TURN: usize = 1_024;
+/// Accepts a turn of each listener: a storm of newcomers must not starve those who are here.
+const ACCEPTS_A_TURN: usize = 64;
+/// Bytes read from one connection in a turn.
+const READ_BYTES_A_TURN: usize = 256 * 1024;
+/// Commands taken from the inbox in a turn.
+const COMMANDS_A_TURN: usize = 1_024;
+/// Deadlines fired in a turn.
+const EXPIRIES_A_TURN: usize = 1_024;
+/// Notices given to the outbox in a turn.
+const NOTICES_A_TURN: usize = 1_024;
+/// Connections written to in a turn, of those with something urgent and of those that are part of a fan-out.
+const URGENT_WRITES_A_TURN: usize = 512;
+const BULK_WRITES_A_TURN: usize = 64;
+/// Bytes written to one connection in a turn.
+const WRITE_BYTES_A_TURN: usize = 256 * 1024;
+/// Frames that one write takes together (the kernel takes up to 1,024 slices; past some dozens there is nothing to gain).
+const SLICES: usize = 64;
+/// Sockets closed in a turn.
+const REAPS_A_TURN: usize = 512;
+/// A reactor wakes at least this often, so that a watchdog can tell an idle one from a hung one.
+const IDLE_WAIT_MS: u64 = 1_000;
+
+/// A connection's socket, and what is known of it.
+#[derive(Debug)]
+struct Slot {
+    stream: Stream,
+    generation: u32,
+    readable: bool,
+    writable: bool,
+    /// The peer's end of file was announced: a short read is not the last one.
+    read_closed: bool,
+}
+
+/// A reactor with its application. Built by `threads`, or by a program of its own (`examples/echo.rs`).
+pub struct Reactor<A: Application, InWake, OutWake> {
+    poll: Poll,
+    events: Events,
+    listeners: Vec<Listener>,
+    gate: Gate,
+    /// By slab index, beside the shard's slots: a socket costs 16 bytes here.
+    slots: Vec<Option<Slot>>,
+    shard: Shard<A>,
+    inbox: Receiver<A::Command, InWake>,
+    outbox: Sender<A::Notice, OutWake>,
+    scratch: Box<[u8]>,
+    /// Connections with bytes left to read when their budget was spent.
+    unread: VecDeque<Key>,
+    node: Arc<Shared>,
+    work_left: Next,
+}
+
+impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
+    /// Puts a reactor together. `poll` already has the inbox's waker registered with `waker_token()`.
+    ///
+    /// # Errors
+    /// If a listener cannot be bound or registered.
+    pub fn new(
+        poll: Poll,
+        listeners: &[listener::Prepared],
+        shard: Shard<A>,
+        inbox: Receiver<A::Command, InWake>,
+        outbox: Sender<A::Notice, OutWake>,
+        node: Arc<Shared>,
+    ) -> io::Result<Self> {
+        let mut listeners: Vec<Listener> = listeners.iter().map(Listener::new).collect::<io::Result<_>>()?;
+        for (number, listener) in listeners.iter_mut().enumerate() {
+            listener.register(poll.registry(), Token(WAKER.0 - 1 - number))?;
+        }
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(EVENTS_A_TURN),
+            listeners,
+            gate: Gate::new(),
+            slots: Vec::new(),
+            shard,
+            inbox,
+            outbox,
+            scratch: vec![0; SCRATCH_BYTES].into_boxed_slice(),
+            unread: VecDeque::new(),
+            node,
+            work_left: Next::Idle,
+        })
+    }
+
+    /// Turns for ever.
+    ///
+    /// # Errors
+    /// Only if the poll itself fails, after which nothing can be served.
+    pub fn run(mut self) -> io::Result<()> {
+        loop {
+            self.turn()?;
+        }
+    }
+
+    /// One turn: seven phases, in this order.
+    ///
+    /// # Errors
+    /// If the poll fails.
+    pub fn turn(&mut self) -> io::Result<()> {
+        self.wait()?;
+        let started_us = self.shard.engine.now().us;
+        self.dispatch_ready();
+        self.drain_inbox();
+        self.expire_timers();
+        self.apply_effects();
+        self.flush_dirty();
+        self.reap_closed();
+        let reactor = self.shard.engine.reactor();
+        self.node.beat(reactor);
+        let counters = self.counters();
+        counters.turn.record(self.node.now_us().saturating_sub(started_us));
+        counters.outbound_bytes.set(self.shard.engine.outbound_bytes() as u64);
+        Ok(())
+    }
+
+    fn counters(&self) -> &ReactorCounters {
+        self.shard.engine.counters()
+    }
+
+    /// Whether there is something to do that no event will announce.
+    fn is_busy(&self) -> bool {
+        let engine = &self.shard.engine;
+        self.work_left == Next::Now
+            || engine.has_dirty()
+            || engine.has_dead()
+            || engine.has_readable_again()
+            || !self.unread.is_empty()
+            || (self.gate.is_open() && self.listeners.iter().any(Listener::is_ready))
+    }
+
+    fn wait(&mut self) -> io::Result<()> {
+        let now_ms = self.node.now_us() / 1_000;
+        let wait_ms = if self.is_busy() || (self.shard.takes_commands() && !self.inbox.prepare_sleep()) {
+            0
+        } else {
+            let work_at_ms = if let Next::At(at_ms) = self.work_left { Some(at_ms) } else { None };
+            [self.shard.next_due_ms(), work_at_ms, self.gate.reopens_ms()]
+                .into_iter()
+                .flatten()
+                .map(|at_ms| at_ms.saturating_sub(now_ms))
+                .fold(IDLE_WAIT_MS, u64::min)
+        };
+        let polled = self.poll.poll(&mut self.events, Some(Duration::from_millis(wait_ms)));
+        self.inbox.awake();
+        let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
+        self.shard.tick(Now { us: self.node.now_us(), unix_ms: unix_ms as u64 });
+        match polled {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn dispatch_ready(&mut self) {
+        // Whoever was left over comes first, in order.
+        for _ in 0..self.unread.len() {
+            if let Some(key) = self.unread.pop_front() {
+                self.read(key);
+            }
+        }
+        while let Some(key) = self.shard.engine.next_readable_again() {
+            if self.slot(key).is_some_and(|slot| slot.readable) {
+                self.read(key);
+            }
+        }
+        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
+        for event in &events {
+            let token = event.token();
+            if token == WAKER {
+                continue;
+            }
+            let number = WAKER.0 - 1 - token.0;
+            if let Some(listener) = self.listeners.get_mut(number) {
+                listener.set_ready();
+                continue;
+            }
+            let key = Key::unpack(token.0);
+            let Some(slot) = self.slot_mut(key) else { continue };
+            if event.is_writable() || event.is_write_closed() {
+                slot.writable = true;
+                self.shard.engine.write_again(key, Urgency::Urgent);
+            }
+            if event.is_readable() || event.is_read_closed() || event.is_error() {
+                if let Some(slot) = self.slot_mut(key) {
+                    slot.readable = true;
+                    slot.read_closed |= event.is_read_closed() || event.is_error();
+                }
+                self.read(key);
+            }
+        }
+        self.events = events;
+        if self.gate.is_open() {
+            self.accept();
+        }
+    }
+
+    fn slot(&self, key: Key) -> Option<&Slot> {
+        self.slots.get(key.index as usize)?.as_ref().filter(|slot| slot.generation == key.generation)
+    }
+
+    fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
+        self.slots.get_mut(key.index as usize)?.as_mut().filter(|slot| slot.generation == key.generation)
+    }
+
+    fn accept(&mut self) {
+        for number in 0..self.listeners.len() {
+            for _ in 0..ACCEPTS_A_TURN {
+                if !self.listeners[number].is_ready() {
+                    break;
+                }
+                match self.listeners[number].accept() {
+                    Ok(Some((stream, peer))) => self.open(stream, peer),
+                    Ok(None) => break,
+                    Err(error) if listener::is_exhaustion(&error) => {
+                        let now_ms = self.shard.engine.now().ms();
+                        tracing::warn!(%error, "no descriptor left for a new connection: not accepting for a moment");
+                        if self.gate.close(&mut self.listeners[number], now_ms) {
+                            self.counters().refused[RefusalReason::NoDescriptors as usize].add(1);
+                        }
+                        return;
+                    }
+                    // The peer gave up between the two ends of its handshake (accept(2) lists a dozen such errors).
+                    Err(_) => {}
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, mut stream: Stream, peer: Option<std::net::IpAddr>) {
+        let key = self.shard.open(peer);
+        self.node.connection_opened();
+        if stream.register(self.poll.registry(), Token(key.pack())).is_err() {
+            // Out of epoll watches (fs.epoll.max_user_watches): this connection cannot be served.
+            self.shard.lost(key);
+        }
+        let index = key.index as usize;
+        if self.slots.len() <= index {
+            self.slots.resize_with(index + 1, || None);
+        }
+        self.slots[index] =
+            Some(Slot { stream, generation: key.generation, readable: false, writable: true, read_closed: false });
+    }
+
+    /// Reads until there is nothing, the budget is spent, or the shard wants no more.
+    fn read(&mut self, key: Key) {
+        let mut budget = READ_BYTES_A_TURN;
+        loop {
+            if !self.shard.wants_read(key) {
+                // It says so when it does (`next_readable_again`), and `readable` is still set then.
+                return;
+            }
+            let Some(slot) =
+                self.slots.get_mut(key.index as usize).and_then(Option::as_mut).filter(|s| s.generation == key.generation)
+            else {
+                return;
+            };
+            match slot.stream.read(&mut self.scratch) {
+                Transfer::Bytes(n) => {
+                    // A short read emptied the socket; what comes later makes an edge. That saves every message a call.
+                    let more = n == self.scratch.len() || slot.read_closed;
+                    slot.readable = more;
+                    self.shard.receive(key, &mut self.scratch[..n]);
+                    if !more {
+                        return;
+                    }
+                    budget = budget.saturating_sub(n);
+                    if budget == 0 {
+                        self.unread.push_back(key);
+                        return;
+                    }
+                }
+                Transfer::Blocked => {
+                    slot.readable = false;
+                    return;
+                }
+                Transfer::EndOfFile => {
+                    slot.readable = false;
+                    return self.shard.end_of_file(key);
+                }
+                Transfer::Failed => {
+                    slot.readable = false;
+                    return self.shard.lost(key);
+                }
+            }
+        }
+    }
+
+    fn drain_inbox(&mut self) {
+        for _ in 0..COMMANDS_A_TURN {
+            if !self.shard.takes_commands() {
+                return;
+            }
+            let Some(command) = self.inbox.take() else { return };
+            self.shard.command(command);
+        }
+        self.work_left = Next::Now;
+    }
+
+    fn expire_timers(&mut self) {
+        // What is over is due again at once: `next_due_ms` then lies in the past and the wait is none.
+        self.shard.expire(EXPIRIES_A_TURN);
+    }
+
+    fn apply_effects(&mut self) {
+        self.work_left = self.shard.run();
+        for _ in 0..NOTICES_A_TURN {
+            let Some(notice) = self.shard.next_notice() else { return };
+            if let Err(notice) = self.outbox.send(notice) {
+                self.shard.notice_refused(notice);
+                // Control is behind. It is looked at again soon; a reactor never waits for it.
+                let again_ms = self.shard.engine.now().ms() + 1;
+                if self.work_left != Next::Now {
+                    self.work_left = Next::At(again_ms);
+                }
+                return;
+            }
+        }
+        self.work_left = Next::Now;
+    }
+
+    fn flush_dirty(&mut self) {
+        for (urgency, budget) in [(Urgency::Urgent, URGENT_WRITES_A_TURN), (Urgency::Bulk, BULK_WRITES_A_TURN)] {
+            for _ in 0..budget {
+                let Some(key) = self.shard.engine.next_dirty(urgency) else { break };
+                self.flush(key, urgency);
+            }
+        }
+        while let Some(key) = self.shard.engine.next_half_close() {
+            if let Some(slot) = self.slot_mut(key) {
+                slot.stream.shut_write();
+            }
+        }
+    }
+
+    /// Writes what is queued for one connection, as far as its socket and its budget take it.
+    fn flush(&mut self, key: Key, urgency: Urgency) {
+        let mut budget = WRITE_BYTES_A_TURN;
+        let Some(slot) =
+            self.slots.get_mut(key.index as usize).and_then(Option::as_mut).filter(|s| s.generation == key.generation)
+        else {
+            return;
+        };
+        while slot.writable {
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let filled = self.shard.pending(key, &mut slices);
+            if filled == 0 {
+                return;
+            }
+            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
+            let written = match slot.stream.write(&slices[..filled]) {
+                Transfer::Bytes(written) => written,
+                Transfer::Blocked | Transfer::EndOfFile => 0,
+                Transfer::Failed => return self.shard.lost(key),
+            };
+            let more = self.shard.wrote(key, written, self.node.now_us());
+            if written < offered {
+                slot.writable = false;
+                return self.shard.engine.write_blocked(key);
+            }
+            if !more {
+                return;
+            }
+            budget = budget.saturating_sub(written);
+            if budget == 0 {
+                return self.shard.engine.write_again(key, urgency);
+            }
+        }
+    }
+
+    fn reap_closed(&mut self) {
+        let mut freed = false;
+        for _ in 0..REAPS_A_TURN {
+            let Some(key) = self.shard.engine.next_dead() else { break };
+            if let Some(slot) = self.slots.get_mut(key.index as usize) {
+                *slot = None;
+            }
+            self.node.connection_closed();
+            freed = true;
+        }
+        let now_ms = self.shard.engine.now().ms();
+        self.gate.consider_reopening(now_ms, freed);
+    }
+}
+
+/// The token under which the inbox's waker must be registered with a reactor's poll.
+pub fn waker_token() -> Token {
+    WAKER
+}

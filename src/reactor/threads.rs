@@ -1,0 +1,151 @@
+//! Starting the reactors of a gateway: addresses checked, descriptors counted, one thread each. Called once, by `serve`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+
+use mio::{Poll, Waker};
+
+use super::listener::{self, Prepared};
+use super::{Reactor, descriptors, waker_token};
+use crate::config::Settings;
+use crate::links::{self, Command, Notice, Receiver, Sender, Wake};
+use crate::metrics::NodeCounters;
+use crate::node::Shared;
+use crate::shard::gateway::{self, Gateway};
+use crate::shard::{Engine, Shard};
+
+/// Commands that an inbox holds; past it whoever sends is told so.
+const INBOX_COMMANDS: usize = 16_384;
+
+/// What `start` gives back.
+pub struct Started {
+    /// The reactors' inboxes, in their order.
+    pub inboxes: Vec<Sender<Command, Waker>>,
+    /// Where they listen, ports settled, as a person would write it.
+    pub addresses: Vec<String>,
+    /// Connections that this node takes.
+    pub connections_max: usize,
+}
+
+/// What a reactor's thread is built from. The poll and its waker are made before the thread has a descriptor table of its
+/// own, since other threads write to the waker.
+struct Parts<W> {
+    number: usize,
+    poll: Poll,
+    inbox: Receiver<Command, Waker>,
+    outbox: Sender<Notice, W>,
+    listeners: Arc<Vec<Prepared>>,
+    settings: Arc<Settings>,
+    shared: Arc<Shared>,
+    counters: Arc<NodeCounters>,
+    connections_max: usize,
+}
+
+/// Starts `settings.server.reactors` threads, and returns when all of them listen.
+///
+/// # Errors
+/// An address that cannot be listened on, a key that cannot be used, a thread that cannot be made; the message says what
+/// to do.
+pub fn start<W: Wake + Send + Sync + 'static>(
+    settings: &Arc<Settings>,
+    shared: &Arc<Shared>,
+    counters: &Arc<NodeCounters>,
+    outbox: &Sender<Notice, W>,
+) -> io::Result<Started> {
+    let reactors = settings.server.reactors;
+    let connections_max = connections_max(settings)?;
+    let listeners = settings.server.listen.iter().map(listener::prepare).collect::<io::Result<Vec<_>>>()?;
+    let listeners = Arc::new(listeners);
+    let addresses = settings.server.listen.iter().zip(&*listeners).map(|(address, prepared)| shown(address, prepared));
+    let addresses = addresses.collect();
+    let mut inboxes = Vec::with_capacity(reactors);
+    let mut all_parts = Vec::with_capacity(reactors);
+    for number in 0..reactors {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), waker_token())?;
+        let (sender, inbox) = links::channel(INBOX_COMMANDS, waker);
+        inboxes.push(sender);
+        all_parts.push(Parts {
+            number,
+            poll,
+            inbox,
+            outbox: outbox.clone(),
+            listeners: listeners.clone(),
+            settings: settings.clone(),
+            shared: shared.clone(),
+            counters: counters.clone(),
+            connections_max,
+        });
+    }
+    let (ready, readiness) = mpsc::channel();
+    for parts in all_parts {
+        let ready = ready.clone();
+        thread::Builder::new().name(format!("reactor-{}", parts.number)).spawn(move || run(parts, &ready))?;
+    }
+    drop(ready);
+    for _ in 0..reactors {
+        readiness.recv().map_err(|_| io::Error::other("a reactor ended before it listened"))??;
+    }
+    Ok(Started { inboxes, addresses, connections_max })
+}
+
+fn run<W: Wake + Send + Sync>(parts: Parts<W>, ready: &mpsc::Sender<io::Result<()>>) {
+    let built = build(parts);
+    let reactor = match built {
+        Ok(reactor) => {
+            // Nobody listening means that start-up failed elsewhere and the process is about to end.
+            let _ = ready.send(Ok(()));
+            reactor
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            return;
+        }
+    };
+    if let Err(error) = reactor.run() {
+        // The panic hook logs it and ends the process: better a restart than a node that serves with a dead core.
+        std::panic::panic_any(format!("a reactor cannot wait for its sockets: {error}"));
+    }
+}
+
+fn build<W: Wake>(parts: Parts<W>) -> io::Result<Reactor<Gateway, Waker, W>> {
+    if parts.settings.server.descriptor_table_per_reactor {
+        descriptors::unshare_table().map_err(|error| {
+            let advice = "set server.descriptor_table_per_reactor = false";
+            io::Error::new(error.kind(), format!("cannot make a descriptor table for a reactor: {error}; {advice}"))
+        })?;
+    }
+    let gateway = Gateway::new(parts.settings.clone(), parts.shared.clone(), parts.connections_max)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
+    let rules = gateway::rules(&parts.settings);
+    let engine = Engine::new(rules, fastrand::u64(..), parts.counters, parts.number);
+    let shard = Shard::new(engine, gateway);
+    Reactor::new(parts.poll, &parts.listeners, shard, parts.inbox, parts.outbox, parts.shared)
+}
+
+/// The configured number, or what the descriptors allow: each connection needs one, some are for other things.
+fn connections_max(settings: &Settings) -> io::Result<usize> {
+    let limit = descriptors::raise_limit()?;
+    let tables = if settings.server.descriptor_table_per_reactor { settings.server.reactors } else { 1 };
+    let allowed = limit.saturating_sub(descriptors::RESERVE).max(1).saturating_mul(tables);
+    let configured = settings.server.connections_max;
+    if configured > allowed {
+        tracing::warn!(
+            connections_max = configured,
+            descriptors = limit,
+            allowed,
+            "the descriptor limit allows fewer connections than server.connections_max: raise LimitNOFILE"
+        );
+    }
+    Ok(if configured == 0 { allowed } else { configured })
+}
+
+fn shown(address: &crate::config::settings::ListenAddress, prepared: &Prepared) -> String {
+    match (address, prepared) {
+        (_, Prepared::Tcp(address)) => address.to_string(),
+        (crate::config::settings::ListenAddress::Unix(path), _) => format!("unix:{}", path.display()),
+        (crate::config::settings::ListenAddress::Tcp(address), _) => address.to_string(),
+    }
+}

@@ -1,0 +1,98 @@
+//! Emptying the reactor before it stops: every connection is closed with 1012, spread over the drain window, and each
+//! is told its own moment to reconnect, so that the other nodes see a stream and not a wave.
+
+use super::{Gateway, Session};
+use crate::links::Notice;
+use crate::metrics::CloseReason;
+use crate::shard::connection::Stage;
+use crate::shard::engine::Engine;
+use crate::shard::Next;
+
+/// Closes a turn, however late the drain is.
+const CLOSES_A_TURN: u32 = 256;
+/// How often the drain looks at the clock.
+const STEP_MS: u64 = 10;
+/// The reconnects of one node are told to spread to at most this many a second even if it closes all at once.
+const RECONNECTS_PER_SECOND: u64 = 1_000;
+/// Nobody is told to come back sooner: the balancer must have seen that this node is gone.
+const RETRY_MIN_MS: u64 = 100;
+/// A prime: consecutive closes get retry slots far apart.
+const SLOT_STRIDE: u64 = 7_919;
+
+/// A drain under way.
+pub(super) struct Drain {
+    started_ms: u64,
+    window_ms: u64,
+    /// Connections when it began.
+    total: u64,
+    closed: u64,
+    /// The next slot to look at.
+    cursor: u32,
+    /// Control was told that nobody is left.
+    told: bool,
+}
+
+impl Drain {
+    /// Until the last connection should be closed.
+    pub fn left_ms(&self, now_ms: u64) -> u64 {
+        (self.started_ms + self.window_ms).saturating_sub(now_ms)
+    }
+
+    /// How many connections should be closed by now.
+    fn due(&self, now_ms: u64) -> u64 {
+        let elapsed_ms = now_ms - self.started_ms;
+        if elapsed_ms >= self.window_ms { u64::MAX } else { self.total * elapsed_ms / self.window_ms }
+    }
+}
+
+impl Gateway {
+    pub(super) fn start_drain(&mut self, engine: &mut Engine<Session>, window_ms: u64) {
+        if self.drain.is_none() {
+            self.drain = Some(Drain {
+                started_ms: engine.now().ms(),
+                window_ms,
+                total: engine.len() as u64,
+                closed: 0,
+                cursor: 0,
+                told: false,
+            });
+        }
+    }
+
+    pub(super) fn advance_drain(&mut self, engine: &mut Engine<Session>) -> Next {
+        let reactors = self.node.reactors() as u64;
+        let Some(drain) = &mut self.drain else { return Next::Idle };
+        let now_ms = engine.now().ms();
+        let due = drain.due(now_ms);
+        let mut budget = CLOSES_A_TURN;
+        while drain.closed < due && budget > 0 && drain.cursor < engine.slots() {
+            let slot = drain.cursor;
+            drain.cursor += 1;
+            let Some((key, connection)) = engine.at(slot) else { continue };
+            match connection.stage() {
+                Stage::Unauthenticated | Stage::Open => {
+                    // Every client of the node has a slot of its own, on whatever reactor it is.
+                    let number = drain.closed * reactors + engine.reactor() as u64;
+                    let spread_ms = (drain.total * reactors * 1_000 / RECONNECTS_PER_SECOND).max(1_000);
+                    let retry_ms = RETRY_MIN_MS + number * SLOT_STRIDE % spread_ms;
+                    let reason = CloseReason::Drain;
+                    engine.close_with(key, reason, reason.code(), &format!("retry_ms={retry_ms}"));
+                    drain.closed += 1;
+                    budget -= 1;
+                }
+                // A request that is not complete when the window ends gets no answer any more.
+                Stage::Handshake if due == u64::MAX => engine.close(key, CloseReason::Drain),
+                Stage::Handshake | Stage::Closing | Stage::Dead => {}
+            }
+        }
+        if engine.is_empty() && !drain.told {
+            drain.told = true;
+            self.notices.push_back(Notice::Drained);
+        }
+        if drain.cursor >= engine.slots() && due == u64::MAX {
+            // Requests that came after the cursor had passed.
+            drain.cursor = 0;
+        }
+        if budget == 0 { Next::Now } else { Next::At(now_ms + STEP_MS) }
+    }
+}

@@ -1,0 +1,343 @@
+//! From a token to a session: the check, the permissions it brings, the session policy's word, the expiry. Called for
+//! `connect` and for a token on any other message.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use super::{Gateway, Session, users};
+use crate::config::settings::Auth;
+use crate::links::Notice;
+use crate::metrics::{AuthResult, CloseReason};
+use crate::protocol::message::{self, Connected, ErrorCode, Incoming, Token};
+use crate::protocol::subject::Patterns;
+use crate::shard::auth::{Claims, TokenError};
+use crate::shard::connection::{Key, Stage};
+use crate::shard::engine::{Engine, Urgency};
+use crate::shard::outbound::Frame;
+use crate::shard::{Flow, NEVER};
+
+/// Refused tokens after which the connection is closed.
+const AUTH_FAILURES_MAX: u8 = 3;
+
+/// What a token lets its connection do.
+#[derive(Debug, Default)]
+pub(super) struct Permissions {
+    pub paths: Patterns,
+    pub topics: Patterns,
+    /// The claims that they were made from, to find them again.
+    claims: Option<PermissionClaims>,
+}
+
+type PermissionClaims = (Option<Vec<String>>, Option<Vec<String>>);
+
+/// Every different set of permissions, once: a product's tokens carry a handful of them.
+pub(super) struct PermissionSets {
+    default: Rc<Permissions>,
+    default_paths: Vec<String>,
+    default_topics: Vec<String>,
+    sets: HashMap<PermissionClaims, Rc<Permissions>, foldhash::fast::RandomState>,
+}
+
+impl PermissionSets {
+    pub fn new(auth: &Auth) -> Self {
+        let paths = auth.default_paths.iter().map(String::as_str).collect();
+        let topics = auth.default_topics.iter().map(String::as_str).collect();
+        Self {
+            default: Rc::new(Permissions { paths, topics, claims: None }),
+            default_paths: auth.default_paths.clone(),
+            default_topics: auth.default_topics.clone(),
+            sets: HashMap::default(),
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    fn get(&mut self, claims: PermissionClaims) -> Rc<Permissions> {
+        if claims.0.is_none() && claims.1.is_none() {
+            return self.default.clone();
+        }
+        let (default_paths, default_topics) = (&self.default_paths, &self.default_topics);
+        let set = self.sets.entry(claims).or_insert_with_key(|claims| {
+            let paths = claims.0.as_ref().unwrap_or(default_paths).iter().map(String::as_str).collect();
+            let topics = claims.1.as_ref().unwrap_or(default_topics).iter().map(String::as_str).collect();
+            Rc::new(Permissions { paths, topics, claims: Some(claims.clone()) })
+        });
+        set.clone()
+    }
+
+    /// A connection does not need them any more; the last one takes the set with it.
+    pub fn give_back(&mut self, permissions: Rc<Permissions>) {
+        // Two: this one and the map's.
+        if let Some(claims) = &permissions.claims
+            && Rc::strong_count(&permissions) == 2
+        {
+            self.sets.remove(claims);
+        }
+    }
+}
+
+/// A login that waits for the session policy's word.
+pub(super) struct Login {
+    claims: Claims,
+    device: Option<Box<str>>,
+    /// Control's answer, once it is here.
+    admitted: Option<bool>,
+}
+
+impl Login {
+    pub fn into_user(self) -> Box<str> {
+        self.claims.user.into()
+    }
+}
+
+/// What a token check came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    /// The connection is logged in, or its session renewed.
+    Ok,
+    /// Not decided yet: hold the message.
+    Hold,
+    /// Refused, and the client told.
+    Answered,
+}
+
+impl Gateway {
+    pub(super) fn connect(
+        &mut self,
+        engine: &mut Engine<Session>,
+        key: Key,
+        incoming: &Incoming<'_>,
+        resumed: bool,
+    ) -> Flow {
+        let body = message::connect_body(incoming.body);
+        let (device, topics, bad) = match body {
+            Ok(body) => (body.device, body.topics, None),
+            Err(what) => (None, Vec::new(), Some(what)),
+        };
+        match self.check_token_of(engine, key, incoming, &topics, device.as_deref(), bad, resumed) {
+            Checked::Ok => self.answer_connect(engine, key, incoming.id),
+            Checked::Hold => return Flow::Hold,
+            Checked::Answered => {}
+        }
+        Flow::Continue
+    }
+
+    pub(super) fn check_token(
+        &mut self,
+        engine: &mut Engine<Session>,
+        key: Key,
+        incoming: &Incoming<'_>,
+        topics: &[Cow<'_, str>],
+        device: Option<&str>,
+        resumed: bool,
+    ) -> Checked {
+        self.check_token_of(engine, key, incoming, topics, device, None, resumed)
+    }
+
+    /// Checks the message's token, then everything else that can be wrong with the login, and only then changes
+    /// anything: a client that is refused is as it was. `bad` is what is wrong with the body of `connect`.
+    #[allow(clippy::too_many_arguments)]
+    fn check_token_of(
+        &mut self,
+        engine: &mut Engine<Session>,
+        key: Key,
+        incoming: &Incoming<'_>,
+        topics: &[Cow<'_, str>],
+        device: Option<&str>,
+        bad: Option<&'static str>,
+        resumed: bool,
+    ) -> Checked {
+        let login = match self.logins.remove(&key.index) {
+            Some(login) => login,
+            None => match self.verify(engine, key, incoming, device, resumed) {
+                Ok(Some(login)) => login,
+                Ok(None) => return Checked::Hold,
+                Err(()) => return Checked::Answered,
+            },
+        };
+        let session = engine.session(key.index);
+        let connected = session.user != users::NONE;
+        let refused = |gateway: &Self, engine: &mut Engine<Session>, code, what: &str| {
+            gateway.fail_path(engine, key, incoming, code, what);
+            Checked::Answered
+        };
+        if connected && self.users.name(session.user) != login.claims.user {
+            engine.counters().auth[AuthResult::UserMismatch as usize].add(1);
+            return refused(self, engine, ErrorCode::UserMismatch, "the token is of another user than this connection");
+        }
+        if login.admitted == Some(false) {
+            engine.counters().auth[AuthResult::SessionPolicy as usize].add(1);
+            engine.session_mut(key.index).claimed = false;
+            let what = "this user has as many connections as sessions.per_user_max allows";
+            let checked = refused(self, engine, ErrorCode::TooManyConnections, what);
+            engine.close(key, CloseReason::SessionPolicy);
+            return checked;
+        }
+        let permissions = self.permission_sets.get((login.claims.paths.clone(), login.claims.topics.clone()));
+        if login.admitted.is_none() {
+            // Only now does anybody else hear of this login: whatever can be wrong with it has been looked at.
+            let may = self.may_subscribe(engine.session(key.index), Some(&permissions), topics);
+            if let Err((code, what)) = bad.map_or(may, |what| Err((ErrorCode::BadMessage, what))) {
+                self.permission_sets.give_back(permissions);
+                return refused(self, engine, code, what);
+            }
+            if !connected && self.has_session_policy() {
+                self.permission_sets.give_back(permissions);
+                self.claim(engine, key, login);
+                return Checked::Hold;
+            }
+        }
+        engine.counters().auth[AuthResult::Ok as usize].add(1);
+        self.log_in(engine, key, login, permissions);
+        self.join_topics(engine, key, topics);
+        Checked::Ok
+    }
+
+    /// The signature and the claims. `Ok(None)`: this turn's budget is spent.
+    fn verify(
+        &mut self,
+        engine: &mut Engine<Session>,
+        key: Key,
+        incoming: &Incoming<'_>,
+        device: Option<&str>,
+        resumed: bool,
+    ) -> Result<Option<Login>, ()> {
+        let token = match &incoming.token {
+            Token::Text(token) => token,
+            Token::Absent => {
+                let what = "connect needs a token";
+                return Err(self.refuse_token(engine, key, incoming, ErrorCode::TokenMissing, what));
+            }
+            Token::NotAString => {
+                let what = "the token is not a string";
+                return Err(self.refuse_token(engine, key, incoming, ErrorCode::TokenInvalid, what));
+            }
+        };
+        // Whoever waits already comes first; a resumed one is the first.
+        if self.token_cost_left == 0 || (!resumed && !self.token_waiting.is_empty()) {
+            self.token_waiting.push_back(key);
+            return Ok(None);
+        }
+        self.token_cost_left = self.token_cost_left.saturating_sub(self.verifier.cost(token));
+        match self.verifier.verify(token, engine.now().unix_ms) {
+            Ok(claims) => {
+                let device = claims.device.as_deref().filter(|device| !device.is_empty()).or(device).map(Box::from);
+                Ok(Some(Login { claims, device, admitted: None }))
+            }
+            Err(error) => {
+                let code = match error {
+                    TokenError::Invalid(_) => ErrorCode::TokenInvalid,
+                    TokenError::Expired => ErrorCode::TokenExpired,
+                    TokenError::NotYetValid => ErrorCode::TokenNotYetValid,
+                };
+                Err(self.refuse_token(engine, key, incoming, code, &error.to_string()))
+            }
+        }
+    }
+
+    fn refuse_token(
+        &mut self,
+        engine: &mut Engine<Session>,
+        key: Key,
+        incoming: &Incoming<'_>,
+        code: ErrorCode,
+        what: &str,
+    ) {
+        let result = match code {
+            ErrorCode::TokenMissing => AuthResult::Missing,
+            ErrorCode::TokenExpired => AuthResult::Expired,
+            ErrorCode::TokenNotYetValid => AuthResult::NotYetValid,
+            _ => AuthResult::Invalid,
+        };
+        engine.counters().auth[result as usize].add(1);
+        self.fail_path(engine, key, incoming, code, what);
+        let failures = &mut engine.session_mut(key.index).auth_failures;
+        *failures += 1;
+        if *failures >= AUTH_FAILURES_MAX {
+            engine.close(key, CloseReason::AuthFailed);
+        }
+    }
+
+    fn has_session_policy(&self) -> bool {
+        self.settings.sessions.per_user_max > 0 || self.settings.sessions.one_per_device
+    }
+
+    /// Asks control whether the session policy has a place for this login.
+    fn claim(&mut self, engine: &mut Engine<Session>, key: Key, login: Login) {
+        let connection = self.connection_id(engine, key);
+        engine.session_mut(key.index).claimed = true;
+        let (user, device) = (login.claims.user.as_str().into(), login.device.clone());
+        self.notices.push_back(Notice::Claim { connection, user, device });
+        self.logins.insert(key.index, login);
+    }
+
+    /// Control's answer to a claim.
+    pub(super) fn decide_login(&mut self, engine: &mut Engine<Session>, key: Key, admitted: bool) {
+        if let Some(login) = self.logins.get_mut(&key.index) {
+            login.admitted = Some(admitted);
+            engine.resume(self, key);
+        }
+    }
+
+    /// Goes on with logins that the last turn's budget did not reach.
+    pub(super) fn check_waiting_tokens(&mut self, engine: &mut Engine<Session>) {
+        while self.token_cost_left > 0 {
+            let Some(key) = self.token_waiting.pop_front() else { return };
+            engine.resume(self, key);
+        }
+    }
+
+    fn log_in(&mut self, engine: &mut Engine<Session>, key: Key, login: Login, permissions: Rc<Permissions>) {
+        let now = engine.now();
+        let session = engine.session_mut(key.index);
+        session.auth_failures = 0;
+        session.expires_at_s = login.claims.expires_at.unwrap_or(NEVER);
+        let before = session.permissions.replace(permissions);
+        if session.user == users::NONE {
+            session.since_unix_ms = now.unix_ms;
+            session.device = login.device;
+            session.broadcast_number = self.broadcasts.last_number();
+            self.users.join(engine, &self.node, key.index, &login.claims.user);
+            engine.counters().users.set(self.users.len() as u64);
+            engine.authenticated(key);
+        }
+        if let Some(before) = before {
+            self.permission_sets.give_back(before);
+        }
+        self.check_expiry(engine, key);
+    }
+
+    /// Closes the connection if its token's time is over, else sees to it that somebody looks again when it is.
+    pub(super) fn check_expiry(&mut self, engine: &mut Engine<Session>, key: Key) {
+        let now = engine.now();
+        let expires_at_s = engine.session(key.index).expires_at_s;
+        if expires_at_s == NEVER {
+            return engine.set_application_deadline(key, NEVER);
+        }
+        let end_unix_ms = expires_at_s.saturating_mul(1_000).saturating_add(self.settings.auth.leeway_ms);
+        if end_unix_ms <= now.unix_ms {
+            engine.close(key, CloseReason::TokenExpired);
+        } else {
+            engine.set_application_deadline(key, now.ms().saturating_add(end_unix_ms - now.unix_ms));
+        }
+    }
+
+    fn answer_connect(&mut self, engine: &mut Engine<Session>, key: Key, id: Option<&str>) {
+        if engine.get(key).is_none_or(|connection| connection.stage() != Stage::Open) {
+            return;
+        }
+        let session = engine.session(key.index);
+        let body = Connected {
+            user: self.users.name(session.user),
+            connection: &self.connection_id(engine, key).to_string(),
+            node: &self.settings.server.node,
+            expires_at: (session.expires_at_s != NEVER).then_some(session.expires_at_s),
+            ping_ms: self.settings.timeouts.ping_ms,
+        };
+        let frame = message::connected(id, &body);
+        engine.send(key, Frame::plain(frame), Urgency::Urgent);
+    }
+}

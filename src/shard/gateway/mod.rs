@@ -1,0 +1,363 @@
+//! The gateway's application: what a message of a logged-in user's client means, and who gets which push.
+//!
+//! `messages` is the way of a client's message, `login` that of its token, `commands` what control asks; `users`,
+//! `topics` and `broadcast` know who gets what; `drain` empties the node. All of it runs inside one reactor and shares
+//! nothing but `node::Shared`.
+
+mod broadcast;
+mod commands;
+mod drain;
+mod login;
+mod messages;
+mod topics;
+mod users;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::config::Settings;
+use crate::config::settings::TrustedProxy;
+use crate::links::{Command, ConnectionId, Notice};
+use crate::metrics::{CloseReason, RefusalReason};
+use crate::node::Shared;
+use crate::protocol::handshake::{Request, forwarded_client};
+
+use super::auth::{KeyError, Verifier};
+use super::connection::{Key, Stage};
+use super::engine::{Engine, Rules};
+use super::{Application, Flow, Message, NEVER, Next, Refusal};
+use broadcast::Broadcasts;
+use login::{Login, Permissions, PermissionSets};
+use topics::{Subscription, Topics};
+use users::Users;
+
+/// Token checks a turn, in units of `Verifier::cost` (about 5 µs): a reconnect storm spends at most some 2 ms of a turn
+/// on cryptography, and what is over waits its turn in the order of its coming.
+const TOKEN_COST_A_TURN: u32 = 400;
+/// Notices waiting for a full outbox beyond which calls are refused and the inbox waits.
+const NOTICES_WAITING_MAX: usize = 4_096;
+/// Slow consumers closed in one turn when the node's outbound budget is spent.
+const EVICTIONS_A_TURN: usize = 64;
+
+/// What the gateway keeps for each connection.
+pub struct Session {
+    /// Its user on this reactor; `users::NONE` before the login.
+    user: u32,
+    /// The chain of the user's connections.
+    previous: u32,
+    next: u32,
+    bad_messages: u8,
+    auth_failures: u8,
+    rate_refusals: u8,
+    /// Counted in `node::Shared` under its address.
+    address_counted: bool,
+    /// Known to control's session registry.
+    claimed: bool,
+    /// Thousandths of a message that may still come at once.
+    rate_credit: u32,
+    /// When the credit was counted, milliseconds since the node's start (they wrap after 49 days; a wrong difference then
+    /// gives at most one full burst).
+    rate_counted_ms: u32,
+    /// The last fan-out that this connection was considered for.
+    broadcast_number: u64,
+    /// When it logged in, Unix milliseconds.
+    since_unix_ms: u64,
+    /// The token's `exp`, Unix seconds; `NEVER` without one.
+    expires_at_s: u64,
+    permissions: Option<Rc<Permissions>>,
+    /// Boxed, since most connections have none and a thin pointer saves them 16 bytes.
+    #[allow(clippy::box_collection)]
+    subscriptions: Option<Box<Vec<Subscription>>>,
+    device: Option<Box<str>>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            user: users::NONE,
+            previous: users::NONE,
+            next: users::NONE,
+            bad_messages: 0,
+            auth_failures: 0,
+            rate_refusals: 0,
+            address_counted: false,
+            claimed: false,
+            rate_credit: u32::MAX,
+            rate_counted_ms: 0,
+            broadcast_number: 0,
+            since_unix_ms: 0,
+            expires_at_s: NEVER,
+            permissions: None,
+            subscriptions: None,
+            device: None,
+        }
+    }
+}
+
+impl Session {
+    fn subscriptions(&self) -> &[Subscription] {
+        self.subscriptions.as_deref().map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The gateway of one reactor.
+pub struct Gateway {
+    node: Arc<Shared>,
+    settings: Arc<Settings>,
+    verifier: Verifier,
+    connections_max: usize,
+    users: Users,
+    topics: Topics,
+    broadcasts: Broadcasts,
+    permission_sets: PermissionSets,
+    /// Connections whose token waits for the next turn's budget.
+    token_waiting: VecDeque<Key>,
+    token_cost_left: u32,
+    /// Logins that wait for control's word on the session policy, by slab index.
+    logins: HashMap<u32, Login>,
+    notices: VecDeque<Notice>,
+    drain: Option<drain::Drain>,
+}
+
+/// The engine's rules under these settings.
+pub fn rules(settings: &Settings) -> Rules {
+    Rules {
+        handshake_ms: settings.timeouts.handshake_ms,
+        ping_ms: settings.timeouts.ping_ms,
+        pong_ms: settings.timeouts.pong_ms,
+        message_bytes_max: settings.limits.message_bytes,
+        binary: false,
+        outbound_bytes_max: settings.limits.outbound_bytes,
+        read_pause_bytes: settings.limits.outbound_bytes / 2,
+    }
+}
+
+impl Gateway {
+    /// A gateway without connections. `connections_max` is the node's, resolved.
+    ///
+    /// # Errors
+    /// A key that cannot be used.
+    pub fn new(settings: Arc<Settings>, node: Arc<Shared>, connections_max: usize) -> Result<Self, KeyError> {
+        let (verifier, _) = Verifier::new(&settings.auth)?;
+        let permission_sets = PermissionSets::new(&settings.auth);
+        Ok(Self {
+            node,
+            settings,
+            verifier,
+            connections_max,
+            users: Users::default(),
+            topics: Topics::default(),
+            broadcasts: Broadcasts::default(),
+            permission_sets,
+            token_waiting: VecDeque::new(),
+            token_cost_left: TOKEN_COST_A_TURN,
+            logins: HashMap::new(),
+            notices: VecDeque::new(),
+            drain: None,
+        })
+    }
+
+    fn connection_id(&self, engine: &Engine<Session>, key: Key) -> ConnectionId {
+        ConnectionId {
+            epoch: self.node.epoch(),
+            reactor: engine.reactor() as u16,
+            index: key.index,
+            generation: key.generation,
+        }
+    }
+
+    /// The key that an id stands for, if it is one of this process and reactor.
+    fn key_of(&self, engine: &Engine<Session>, id: ConnectionId) -> Option<Key> {
+        let ours = id.epoch == self.node.epoch() && usize::from(id.reactor) == engine.reactor();
+        let key = Key { index: id.index, generation: id.generation };
+        (ours && engine.get(key).is_some()).then_some(key)
+    }
+
+    /// For the simulation and for assertions: users, topics' members, logins and notices still held.
+    pub fn leftovers(&self) -> (usize, usize, usize) {
+        (self.users.len(), self.logins.len(), self.permission_sets.len())
+    }
+
+    fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
+        self.settings.server.trusted_proxies.iter().any(|proxy| match (proxy, peer) {
+            (TrustedProxy::Unix, None) => true,
+            (TrustedProxy::Range { base, prefix_bits }, Some(ip)) => in_range(*base, *prefix_bits, ip),
+            _ => false,
+        })
+    }
+
+    /// Where the client really is: the peer, or whom a trusted proxy names.
+    fn client_of(&self, peer: Option<IpAddr>, request: &Request<'_>) -> Option<IpAddr> {
+        if request.forwarded_for.is_empty() || !self.is_trusted(peer) {
+            return peer;
+        }
+        forwarded_client(&request.forwarded_for, |ip| self.is_trusted(Some(ip))).or(peer)
+    }
+
+    /// While the node has more queued than its budget, the longest queues of the reactor that holds its share of them or
+    /// more are given up.
+    fn keep_outbound_budget(&mut self, engine: &mut Engine<Session>) {
+        let budget = self.settings.limits.outbound_total_bytes;
+        let share = budget / self.node.reactors();
+        self.node.outbound_set(engine.reactor(), engine.outbound_bytes());
+        for _ in 0..EVICTIONS_A_TURN {
+            if engine.outbound_bytes() <= share || self.node.outbound_total() <= budget {
+                return;
+            }
+            let Some(key) = engine.heaviest() else { return };
+            let text = format!("retry_ms={}", engine.random().u64(1_000..5_000));
+            engine.close_and_drop_queue(key, CloseReason::Overload, &text);
+            self.node.outbound_set(engine.reactor(), engine.outbound_bytes());
+        }
+    }
+}
+
+fn in_range(base: IpAddr, prefix_bits: u8, ip: IpAddr) -> bool {
+    match (base, ip.to_canonical()) {
+        (IpAddr::V4(base), IpAddr::V4(ip)) => {
+            let shift = 32 - u32::from(prefix_bits.min(32));
+            (u64::from(u32::from(base)) >> shift) == (u64::from(u32::from(ip)) >> shift)
+        }
+        (IpAddr::V6(base), IpAddr::V6(ip)) => {
+            let shift = 128 - u32::from(prefix_bits.min(128));
+            u128::from(base).checked_shr(shift) == u128::from(ip).checked_shr(shift)
+        }
+        _ => false,
+    }
+}
+
+impl Application for Gateway {
+    type Session = Session;
+    type Command = Command;
+    type Notice = Notice;
+
+    fn accepted(&mut self, engine: &mut Engine<Session>, key: Key) {
+        engine.set_application_deadline(key, engine.now().ms() + self.settings.timeouts.connect_ms);
+    }
+
+    fn admit(&mut self, engine: &mut Engine<Session>, key: Key, request: &Request<'_>) -> Result<(), Refusal> {
+        let refuse = |status, reason, retry_after_s, text| Err(Refusal { status, reason, retry_after_s, text });
+        let origins = &self.settings.server.origins;
+        if let Some(origin) = request.origin
+            && !origins.is_empty()
+            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        {
+            return refuse(403, RefusalReason::Origin, None, "this Origin is not among server.origins");
+        }
+        let peer = engine.get(key).and_then(super::Connection::client);
+        let client = self.client_of(peer, request);
+        if let Some(drain) = &self.drain {
+            let left_s = drain.left_ms(engine.now().ms()).div_ceil(1_000).max(1) as u32;
+            return refuse(503, RefusalReason::Draining, Some(left_s), "this node is draining: another one takes you");
+        }
+        if self.node.draining() {
+            return refuse(503, RefusalReason::Draining, Some(1), "this node is draining: another one takes you");
+        }
+        if self.node.connections() > self.connections_max {
+            let retry_s = engine.random().u32(2..10);
+            return refuse(503, RefusalReason::Full, Some(retry_s), "this node is full");
+        }
+        let per_ip = self.settings.limits.connections_per_ip;
+        if per_ip > 0
+            && let Some(ip) = client
+        {
+            if !self.node.address_acquire(ip, per_ip) {
+                let retry_s = engine.random().u32(5..15);
+                return refuse(429, RefusalReason::PerIp, Some(retry_s), "too many connections from your address");
+            }
+            engine.session_mut(key.index).address_counted = true;
+        }
+        engine.set_client(key, client);
+        Ok(())
+    }
+
+    fn message(&mut self, engine: &mut Engine<Session>, key: Key, message: Message<'_>, resumed: bool) -> Flow {
+        match message {
+            Message::Text(text) => self.text(engine, key, text, resumed),
+            Message::Binary(_) => {
+                // The engine's rules refuse binary messages before they come here.
+                engine.close(key, CloseReason::UnsupportedData);
+                Flow::Continue
+            }
+        }
+    }
+
+    fn deadline(&mut self, engine: &mut Engine<Session>, key: Key) {
+        let now = engine.now();
+        let Some(connection) = engine.get(key) else { return };
+        match connection.stage() {
+            Stage::Handshake | Stage::Unauthenticated => {
+                if connection.application_deadline_ms <= now.ms() {
+                    engine.close(key, CloseReason::ConnectTimeout);
+                }
+            }
+            // The wall clock decides, not the timer that was set by it: it may have been put right since.
+            Stage::Open => self.check_expiry(engine, key),
+            Stage::Closing | Stage::Dead => {}
+        }
+    }
+
+    fn ended(&mut self, engine: &mut Engine<Session>, key: Key, reason: CloseReason) {
+        let id = self.connection_id(engine, key);
+        let client = engine.get(key).and_then(super::Connection::client);
+        let session = engine.session_mut(key.index);
+        if std::mem::take(&mut session.address_counted)
+            && let Some(ip) = client
+        {
+            self.node.address_release(ip);
+        }
+        let claimed = std::mem::take(&mut session.claimed);
+        session.device = None;
+        let permissions = session.permissions.take();
+        let login = self.logins.remove(&key.index);
+        let user = if session.user != users::NONE {
+            let user: Box<str> = self.users.name(session.user).into();
+            self.topics.leave_all(engine, &self.node, key.index);
+            self.users.leave(engine, &self.node, key.index);
+            engine.counters().users.set(self.users.len() as u64);
+            Some(user)
+        } else {
+            login.map(Login::into_user)
+        };
+        if let Some(permissions) = permissions {
+            self.permission_sets.give_back(permissions);
+        }
+        tracing::debug!(connection = %id, reason = reason.label(), user = user.as_deref(), "connection closed");
+        if claimed && let Some(user) = user {
+            self.notices.push_back(Notice::Release { connection: id, user });
+        }
+    }
+
+    fn command(&mut self, engine: &mut Engine<Session>, command: Command) {
+        self.carry_out(engine, command);
+    }
+
+    fn takes_commands(&self, _engine: &Engine<Session>) -> bool {
+        self.broadcasts.len() < broadcast::JOBS_MAX && self.notices.len() < NOTICES_WAITING_MAX
+    }
+
+    fn run(&mut self, engine: &mut Engine<Session>) -> Next {
+        let broadcasting = self.advance_broadcasts(engine);
+        self.token_cost_left = TOKEN_COST_A_TURN;
+        self.check_waiting_tokens(engine);
+        self.keep_outbound_budget(engine);
+        let draining = self.advance_drain(engine);
+        if !self.token_waiting.is_empty() || broadcasting {
+            return Next::Now;
+        }
+        draining
+    }
+
+    fn next_notice(&mut self) -> Option<Notice> {
+        self.notices.pop_front()
+    }
+
+    fn notice_refused(&mut self, engine: &mut Engine<Session>, notice: Notice) {
+        match notice {
+            Notice::Call(call) => self.refuse_call(engine, &call),
+            other => self.notices.push_front(other),
+        }
+    }
+}
