@@ -2,12 +2,12 @@
 //! spread over a minute.
 //!
 //!     cargo bench --bench wheel
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::print_stdout)]
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use longwire::shard::wheel::Wheel;
 
 const ENTRIES: u32 = 1_000_000;
@@ -31,8 +31,10 @@ fn full_wheel(random: &mut fastrand::Rng) -> Wheel {
     wheel
 }
 
-fn some_indices(random: &mut fastrand::Rng) -> Vec<u32> {
-    (0..BATCH).map(|_| random.u32(0..ENTRIES)).collect()
+fn some_deadlines(random: &mut fastrand::Rng) -> Vec<(u32, u64)> {
+    (0..BATCH)
+        .map(|_| (random.u32(0..ENTRIES), deadline_ms(random, START_MS)))
+        .collect()
 }
 
 /// Each of these takes BATCH operations for one iteration: divide by it (criterion's throughput line does).
@@ -43,40 +45,48 @@ fn operations(criterion: &mut Criterion) {
     group.throughput(criterion::Throughput::Elements(BATCH as u64));
 
     group.bench_function("move", |bencher| {
-        bencher.iter_batched(
-            || some_indices(&mut random).into_iter().map(|index| (index, deadline_ms(&mut random, START_MS))).collect(),
-            |moves: Vec<_>| moves.iter().for_each(|&(index, deadline_ms)| wheel.file(index, deadline_ms)),
-            BatchSize::SmallInput,
-        );
+        bencher.iter_custom(|iterations| {
+            fastest_of_each_five(iterations, || {
+                let moves = some_deadlines(&mut random);
+                timed(|| moves.iter().for_each(|&(index, at_ms)| wheel.file(index, at_ms)))
+            })
+        });
     });
     // Cancelled entries are filed again outside the measurement, and the other way round.
     group.bench_function("cancel", |bencher| {
         bencher.iter_custom(|iterations| {
-            (0..iterations)
-                .map(|_| {
-                    let indices = some_indices(&mut random);
-                    let took = timed(|| indices.iter().for_each(|&index| wheel.cancel(index)));
-                    indices.iter().for_each(|&index| wheel.file(index, deadline_ms(&mut random, START_MS)));
-                    took
-                })
-                .sum()
+            fastest_of_each_five(iterations, || {
+                let again = some_deadlines(&mut random);
+                let took = timed(|| again.iter().for_each(|&(index, _)| wheel.cancel(index)));
+                again.iter().for_each(|&(index, at_ms)| wheel.file(index, at_ms));
+                took
+            })
         });
     });
     group.bench_function("file", |bencher| {
         bencher.iter_custom(|iterations| {
-            (0..iterations)
-                .map(|_| {
-                    let indices = some_indices(&mut random);
-                    indices.iter().for_each(|&index| wheel.cancel(index));
-                    let deadlines: Vec<_> = indices.iter().map(|_| deadline_ms(&mut random, START_MS)).collect();
-                    // Other entries, so that the ones to be filed are no longer in the nearest cache.
-                    some_indices(&mut random).iter().for_each(|&index| _ = black_box(wheel.deadline_ms(index)));
-                    timed(|| indices.iter().zip(&deadlines).for_each(|(&index, &at)| wheel.file(index, at)))
-                })
-                .sum()
+            fastest_of_each_five(iterations, || {
+                let again = some_deadlines(&mut random);
+                again.iter().for_each(|&(index, _)| wheel.cancel(index));
+                // Enough others that the ones to be filed are no longer in the nearest cache.
+                for _ in 0..5 {
+                    let others = some_deadlines(&mut random);
+                    others
+                        .iter()
+                        .for_each(|&(index, _)| _ = black_box(wheel.deadline_ms(index)));
+                }
+                timed(|| again.iter().for_each(|&(index, at_ms)| wheel.file(index, at_ms)))
+            })
         });
     });
     group.finish();
+}
+
+/// A batch is shorter than a turn on a processor that others want too, so one of five is not interrupted.
+fn fastest_of_each_five(iterations: u64, mut batch: impl FnMut() -> Duration) -> Duration {
+    (0..iterations)
+        .map(|_| (0..5).map(|_| batch()).min().unwrap_or_default())
+        .sum()
 }
 
 /// Calls the wheel as a reactor does that has nothing else to do: whenever something is due. Prints its share of one
@@ -93,12 +103,13 @@ fn expiry(criterion: &mut Criterion) {
                     let mut wheel = full_wheel(&mut random);
                     let before = processor_time();
                     let took = timed(|| run_dry(&mut wheel));
-                    let took = processor_time().zip(before).map_or(took, |(after, before)| after - before);
+                    let took = processor_time()
+                        .zip(before)
+                        .map_or(took, |(after, before)| after - before);
                     println!(
-                        "{:.0} ns an entry, {:.3} % of a core, longest call of pop_due {:?}",
+                        "{:.0} ns an entry, {:.3} % of a core",
                         took.as_nanos() as f64 / f64::from(ENTRIES),
                         took.as_secs_f64() / 0.6,
-                        longest_call(&mut full_wheel(&mut random)),
                     );
                     took
                 })
@@ -120,14 +131,6 @@ fn run_dry(wheel: &mut Wheel) {
             black_box(index);
         }
     }
-}
-
-fn longest_call(wheel: &mut Wheel) -> Duration {
-    let mut longest = Duration::ZERO;
-    while let Some(now_ms) = wheel.next_due_ms() {
-        longest = longest.max(timed(|| _ = black_box(wheel.pop_due(now_ms))));
-    }
-    longest
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

@@ -102,7 +102,9 @@ struct Client {
 
 /// The clients themselves.
 pub fn run(arguments: &[String]) {
-    let [mode, address, count, prefix, secret] = arguments else { panic!("five arguments") };
+    let [mode, address, count, prefix, secret] = arguments else {
+        panic!("five arguments")
+    };
     let address: SocketAddr = address.parse().unwrap();
     let count: usize = count.parse().unwrap();
     let raw = mode == "raw";
@@ -124,15 +126,22 @@ pub fn run(arguments: &[String]) {
         while clients.len() < count && clients.len() - done < WINDOW {
             let mut stream = TcpStream::connect(address).unwrap();
             let interest = Interest::READABLE | Interest::WRITABLE;
-            poll.registry().register(&mut stream, Token(clients.len()), interest).unwrap();
+            poll.registry()
+                .register(&mut stream, Token(clients.len()), interest)
+                .unwrap();
             let stage = if raw { Stage::Raw } else { Stage::Connecting };
-            clients.push(Client { stream, stage, kept: Vec::new() });
+            clients.push(Client {
+                stream,
+                stage,
+                kept: Vec::new(),
+            });
         }
         if done == count && !ready {
             ready = true;
             println!("ready");
         }
-        poll.poll(&mut events, Some(Duration::from_millis(if ready { 5 } else { 100 }))).unwrap();
+        poll.poll(&mut events, Some(Duration::from_millis(if ready { 5 } else { 100 })))
+            .unwrap();
         for event in &events {
             let number = event.token().0;
             let client = &mut clients[number];
@@ -181,8 +190,14 @@ const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgr
 
 /// A token of this user that holds for an hour.
 pub fn token(auth: &Auth, user: &str) -> String {
-    let grant = Grant { user: user.to_owned(), ttl_seconds: 3_600, ..Grant::default() };
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let grant = Grant {
+        user: user.to_owned(),
+        ttl_seconds: 3_600,
+        ..Grant::default()
+    };
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     mint(auth, &grant, now.as_millis() as u64).unwrap()
 }
 
@@ -190,12 +205,20 @@ impl Client {
     fn take(&mut self, bytes: &[u8], frames: &mut u64, done: &mut usize, token: impl Fn() -> String) {
         self.kept.extend_from_slice(bytes);
         if self.stage == Stage::Upgrading {
-            let Some(end) = self.kept.windows(4).position(|window| window == b"\r\n\r\n") else { return };
-            assert!(self.kept.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&self.kept));
+            let Some(end) = self.kept.windows(4).position(|window| window == b"\r\n\r\n") else {
+                return;
+            };
+            assert!(
+                self.kept.starts_with(b"HTTP/1.1 101"),
+                "{}",
+                String::from_utf8_lossy(&self.kept)
+            );
             self.kept.drain(..end + 4);
             self.stage = Stage::LoggingIn;
-            let connect =
-                format!(r#"{{"path":"connect","id":1,"token":"{}","body":{{"device":"phone"}}}}"#, token());
+            let connect = format!(
+                r#"{{"path":"connect","id":1,"token":"{}","body":{{"device":"phone"}}}}"#,
+                token()
+            );
             self.send(1, connect.as_bytes());
         }
         let mut at = 0;
@@ -208,7 +231,11 @@ impl Client {
                 (9, _) => self.send(10, b""),
                 (1, Stage::LoggingIn) => {
                     let reply = &self.kept[at + header..at + whole];
-                    assert!(reply.windows(12).any(|w| w == b"\"status\":200"), "{}", String::from_utf8_lossy(reply));
+                    assert!(
+                        reply.windows(12).any(|w| w == b"\"status\":200"),
+                        "{}",
+                        String::from_utf8_lossy(reply)
+                    );
                     self.stage = Stage::In;
                     *done += 1;
                 }
@@ -242,8 +269,16 @@ impl Client {
 fn server_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (&first, &second) = (bytes.first()?, bytes.get(1)?);
     Some(match second {
-        126 => (first & 15, 4, u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize),
-        127 => (first & 15, 10, u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize),
+        126 => (
+            first & 15,
+            4,
+            u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize,
+        ),
+        127 => (
+            first & 15,
+            10,
+            u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize,
+        ),
         short => (first & 15, 2, short as usize),
     })
 }

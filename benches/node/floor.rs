@@ -28,7 +28,11 @@ impl Floor {
         let mut answers = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         answers.read_line(&mut line).unwrap();
-        Self { child, answers, address: line.trim().parse().unwrap() }
+        Self {
+            child,
+            answers,
+            address: line.trim().parse().unwrap(),
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -39,17 +43,26 @@ impl Floor {
         self.address
     }
 
-    fn ask(&mut self, command: &str) {
+    fn tell(&mut self, command: &str) {
         writeln!(self.child.stdin.as_mut().unwrap(), "{command}").unwrap();
+    }
+
+    fn wait(&mut self) {
         self.answers.read_line(&mut String::new()).unwrap();
     }
 
-    pub fn wait_for_connections(&mut self, connections: usize) {
-        self.ask(&format!("accept {connections}"));
+    /// Begins to accept: before the crowd comes, or it fills the listen queue.
+    pub fn accept(&mut self, connections: usize) {
+        self.tell(&format!("accept {connections}"));
+    }
+
+    pub fn wait_for_connections(&mut self) {
+        self.wait();
     }
 
     pub fn fan_out(&mut self, rounds: u64) {
-        self.ask(&format!("send {rounds}"));
+        self.tell(&format!("send {rounds}"));
+        self.wait();
     }
 }
 
@@ -64,7 +77,9 @@ impl Drop for Floor {
 pub fn serve() {
     let mut poll = Poll::new().unwrap();
     let mut listener = longwire_listener();
-    poll.registry().register(&mut listener, Token(usize::MAX), Interest::READABLE).unwrap();
+    poll.registry()
+        .register(&mut listener, Token(usize::MAX), Interest::READABLE)
+        .unwrap();
     println!("{}", listener.local_addr().unwrap());
     let mut streams: Vec<TcpStream> = Vec::new();
     let mut events = Events::with_capacity(1024);
@@ -76,10 +91,13 @@ pub fn serve() {
         match command {
             "accept" => {
                 while streams.len() < number {
-                    poll.poll(&mut events, Some(std::time::Duration::from_millis(100))).unwrap();
+                    poll.poll(&mut events, Some(std::time::Duration::from_millis(100)))
+                        .unwrap();
                     while let Ok((mut stream, _)) = listener.accept() {
                         let interest = Interest::READABLE | Interest::WRITABLE;
-                        poll.registry().register(&mut stream, Token(streams.len()), interest).unwrap();
+                        poll.registry()
+                            .register(&mut stream, Token(streams.len()), interest)
+                            .unwrap();
                         streams.push(stream);
                     }
                 }

@@ -21,7 +21,10 @@ impl Gateway {
         let mut child = Command::new(env!("CARGO_BIN_EXE_longwire"))
             .args(["--set", "server.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0"])
             .args(["--set", &format!("server.reactors={reactors}")])
-            .args(["--set", &format!("auth.keys=[{{algorithm=\"HS256\",secret=\"{secret}\"}}]")])
+            .args([
+                "--set",
+                &format!("auth.keys=[{{algorithm=\"HS256\",secret=\"{secret}\"}}]"),
+            ])
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -31,8 +34,14 @@ impl Gateway {
         let mut line = String::new();
         while address.is_none() || api.is_none() {
             line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the gateway ended before it listened");
-            let found = line.split("address=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+            assert!(
+                log.read_line(&mut line).unwrap() > 0,
+                "the gateway ended before it listened"
+            );
+            let found = line
+                .split("address=")
+                .nth(1)
+                .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
             if line.contains("websocket listening") {
                 address = found;
             } else if line.contains("api listening") {
@@ -41,7 +50,12 @@ impl Gateway {
         }
         // Somebody must go on reading, or the gateway blocks when it logs.
         std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self { child, address: address.unwrap(), api: api.unwrap(), secret }
+        Self {
+            child,
+            address: address.unwrap(),
+            api: api.unwrap(),
+            secret,
+        }
     }
 
     pub fn pid(&self) -> u32 {
@@ -73,8 +87,16 @@ impl Gateway {
             std::net::TcpStream::connect(self.address).unwrap(),
         )
         .unwrap();
-        socket.send(format!(r#"{{"path":"connect","id":1,"token":"{token}"}}"#).into()).unwrap();
-        while !socket.read().unwrap().to_text().unwrap_or_default().contains("\"status\":200") {}
+        socket
+            .send(format!(r#"{{"path":"connect","id":1,"token":"{token}"}}"#).into())
+            .unwrap();
+        while !socket
+            .read()
+            .unwrap()
+            .to_text()
+            .unwrap_or_default()
+            .contains("\"status\":200")
+        {}
         let agent = ureq::Agent::new_with_defaults();
         let mut delays: Vec<Duration> = (0..count)
             .map(|number| {
@@ -90,7 +112,10 @@ impl Gateway {
             })
             .collect();
         delays.sort_unstable();
-        Delay { p50: delays[count / 2], p99: delays[count * 99 / 100] }
+        Delay {
+            p50: delays[count / 2],
+            p99: delays[count * 99 / 100],
+        }
     }
 
     /// The same while one fan-out to everybody follows the other.

@@ -8,7 +8,13 @@
 //!
 //! The servers and the crowd of clients are processes of their own; CPU and memory are those of the server's process,
 //! read from `/proc`. Prints one table; the ratios in it compare what ran minutes apart on one machine.
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs
+)]
 
 mod crowd;
 mod floor;
@@ -33,7 +39,10 @@ pub struct Options {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| argument != "--bench")
+        .collect();
     match arguments.first().map(String::as_str) {
         Some("role-floor") => return floor::serve(),
         Some("role-crowd") => return crowd::run(&arguments[1..]),
@@ -51,7 +60,10 @@ fn main() {
         idle_s: number("--idle", 30),
         reactors: number("--reactors", 1) as usize,
     };
-    println!("{} connections, {} rounds, {} reactor(s)", options.connections, options.rounds, options.reactors);
+    println!(
+        "{} connections, {} rounds, {} reactor(s)",
+        options.connections, options.rounds, options.reactors
+    );
     // Twice each, alternating, so that a machine that speeds up or slows down in between shows.
     let mut floors = Vec::new();
     let mut nodes = Vec::new();
@@ -86,8 +98,9 @@ struct Delay {
 fn measure_floor(options: &Options) -> FloorResult {
     let mut server = Floor::start();
     let before = Usage::of(server.pid());
+    server.accept(options.connections);
     let mut crowd = Crowd::start_raw(server.address(), options.connections);
-    server.wait_for_connections(options.connections);
+    server.wait_for_connections();
     let accepted = Usage::of(server.pid());
     server.fan_out(options.rounds);
     crowd.wait_for_bytes(options.connections as u64 * options.rounds * (PUSH_BYTES as u64 + 4));

@@ -18,8 +18,18 @@ impl Usage {
             .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
             .sum();
         let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).expect("own process");
-        let line = rollup.lines().find(|line| line.starts_with("Rss:")).expect("a line Rss");
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
-        Self { cpu_s: cpu_ns as f64 / 1e9, resident_bytes: kib * 1024 }
+        let line = rollup
+            .lines()
+            .find(|line| line.starts_with("Rss:"))
+            .expect("a line Rss");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|kib| kib.parse().ok())
+            .expect("a number");
+        Self {
+            cpu_s: cpu_ns as f64 / 1e9,
+            resident_bytes: kib * 1024,
+        }
     }
 }

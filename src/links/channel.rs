@@ -33,8 +33,17 @@ struct Bell<W> {
 pub fn channel<T, W: Wake>(capacity: usize, waker: W) -> (Sender<T, W>, Receiver<T, W>) {
     // crossbeam's zero-capacity channel is a rendezvous, which `try_send` could never fill.
     let (sender, receiver) = crossbeam_channel::bounded(capacity.max(1));
-    let bell = Arc::new(Bell { doorbell: Doorbell::new(), waker });
-    (Sender { queue: sender, bell: Arc::clone(&bell) }, Receiver { queue: receiver, bell })
+    let bell = Arc::new(Bell {
+        doorbell: Doorbell::new(),
+        waker,
+    });
+    (
+        Sender {
+            queue: sender,
+            bell: Arc::clone(&bell),
+        },
+        Receiver { queue: receiver, bell },
+    )
 }
 
 /// The writing end; clones write into the same queue.
@@ -49,7 +58,9 @@ impl<T, W: Wake> Sender<T, W> {
     /// # Errors
     /// Gives the item back if the queue is full or its reader is gone.
     pub fn send(&self, item: T) -> Result<(), T> {
-        self.queue.try_send(item).map_err(crossbeam_channel::TrySendError::into_inner)?;
+        self.queue
+            .try_send(item)
+            .map_err(crossbeam_channel::TrySendError::into_inner)?;
         if self.bell.doorbell.ring() {
             self.bell.waker.wake();
         }
@@ -75,13 +86,18 @@ impl<T, W: Wake> Sender<T, W> {
 
 impl<T, W> Clone for Sender<T, W> {
     fn clone(&self) -> Self {
-        Self { queue: self.queue.clone(), bell: Arc::clone(&self.bell) }
+        Self {
+            queue: self.queue.clone(),
+            bell: Arc::clone(&self.bell),
+        }
     }
 }
 
 impl<T, W> fmt::Debug for Sender<T, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sender").field("len", &self.queue.len()).finish_non_exhaustive()
+        f.debug_struct("Sender")
+            .field("len", &self.queue.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -121,7 +137,9 @@ impl<T, W: Wake> Receiver<T, W> {
 
 impl<T, W> fmt::Debug for Receiver<T, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Receiver").field("len", &self.queue.len()).finish_non_exhaustive()
+        f.debug_struct("Receiver")
+            .field("len", &self.queue.len())
+            .finish_non_exhaustive()
     }
 }
 

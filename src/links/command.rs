@@ -29,7 +29,11 @@ pub struct ConnectionId {
 
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{:x}-{:x}-{:x}", self.epoch, self.reactor, self.index, self.generation)
+        write!(
+            f,
+            "{:016x}-{:x}-{:x}-{:x}",
+            self.epoch, self.reactor, self.index, self.generation
+        )
     }
 }
 

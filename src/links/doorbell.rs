@@ -16,7 +16,9 @@ pub struct Doorbell {
 impl Doorbell {
     /// The reader is up.
     pub fn new() -> Self {
-        Self { asleep: AtomicBool::new(false) }
+        Self {
+            asleep: AtomicBool::new(false),
+        }
     }
 
     /// A writer calls this after its item is in the queue. True: the reader sleeps, and waking it is up to this

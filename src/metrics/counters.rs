@@ -12,12 +12,14 @@ pub struct Counter(AtomicU64);
 impl Counter {
     /// Adds `n`. Only the owning thread may call it: it is a load and a store, not a locked instruction.
     pub fn add(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
     /// Takes `n` away again (gauges). Only the owning thread may call it.
     pub fn sub(&self, n: u64) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_sub(n), Ordering::Relaxed);
     }
 
     /// Sets a gauge.
@@ -70,7 +72,10 @@ impl Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Self { buckets: std::array::from_fn(|_| Counter::default()), sum_us: Counter::default() }
+        Self {
+            buckets: std::array::from_fn(|_| Counter::default()),
+            sum_us: Counter::default(),
+        }
     }
 }
 
@@ -87,8 +92,6 @@ pub struct ReactorCounters {
     pub connections_open: Counter,
     /// Connections that are being closed.
     pub connections_closing: Counter,
-    /// Users with a connection on this reactor.
-    pub users: Counter,
     /// Sockets accepted.
     pub accepted: Counter,
     /// Refusals before the upgrade, by `RefusalReason`.
@@ -156,6 +159,9 @@ pub struct NodeCounters {
 impl NodeCounters {
     /// Cells for `reactors` reactors.
     pub fn new(reactors: usize) -> Self {
-        Self { reactors: (0..reactors).map(|_| ReactorCounters::default()).collect(), ..Self::default() }
+        Self {
+            reactors: (0..reactors).map(|_| ReactorCounters::default()).collect(),
+            ..Self::default()
+        }
     }
 }

@@ -135,12 +135,11 @@ impl Node {
             "state",
             states,
         )?;
-        let users = self.sum(|reactor| &reactor.users);
         page.gauge(
             "longwire_users",
-            "Users with a connection, counted on each reactor that has one.",
+            "Users with a connection, each once.",
             &[],
-            users,
+            self.shared.users() as u64,
         )?;
         page.counter(
             "longwire_accepted",

@@ -25,7 +25,10 @@ pub(super) struct Addresses {
 impl Addresses {
     pub(super) fn new() -> Self {
         let seeded = Seeded::default();
-        Self { shards: std::array::from_fn(|_| Mutex::new(Shard::with_hasher(seeded.clone()))), seeded }
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::with_hasher(seeded.clone()))),
+            seeded,
+        }
     }
 
     /// Counts one connection more, unless `ip` has `max` already.

@@ -5,6 +5,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
+use super::OwnLine;
+
 /// Counters of the smallest table, as a power of two: one cache line.
 const SMALLEST_BITS: usize = 6;
 /// Counters of the largest, as a power of two: each of the two positions takes 32 bits of the hash. It is full at 2^30
@@ -22,14 +24,10 @@ pub struct UserFilter {
     tables: [OnceLock<Box<[AtomicU8]>>; TABLES],
     /// Which of `tables` counts now. All before it are stale, all after it are unset.
     current: AtomicUsize,
-    /// How many users the current table holds. On a cache line of its own: every login writes it, and control, which
-    /// reads the fields above for every push, need not fetch them again for that.
+    /// How many users the current table holds. Every login writes it: on its own line, so that control, which reads
+    /// the fields above for every push, need not fetch them again for that.
     users: OwnLine,
 }
-
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct OwnLine(AtomicUsize);
 
 impl Default for UserFilter {
     fn default() -> Self {
@@ -40,14 +38,20 @@ impl Default for UserFilter {
 impl UserFilter {
     /// Holds nobody.
     pub fn new() -> Self {
-        Self { tables: [const { OnceLock::new() }; TABLES], current: AtomicUsize::new(0), users: OwnLine::default() }
+        Self {
+            tables: [const { OnceLock::new() }; TABLES],
+            current: AtomicUsize::new(0),
+            users: OwnLine::default(),
+        }
     }
 
     /// Whether the user with this hash may be held. Any thread may ask; false is certain for everything that the
     /// reactor did before whatever made the asker ask.
     pub fn may_hold(&self, hash: u64) -> bool {
         let table = self.table();
-        positions(hash, table).into_iter().all(|position| table[position].load(Ordering::Acquire) > 0)
+        positions(hash, table)
+            .into_iter()
+            .all(|position| table[position].load(Ordering::Acquire) > 0)
     }
 
     /// The reactor holds one user more. Only its own thread may call this, once a user. If `needs_growth` says so
@@ -113,7 +117,9 @@ impl UserFilter {
 }
 
 fn empty_table(number: usize) -> Box<[AtomicU8]> {
-    (0..1_usize << (SMALLEST_BITS + number)).map(|_| AtomicU8::new(0)).collect()
+    (0..1_usize << (SMALLEST_BITS + number))
+        .map(|_| AtomicU8::new(0))
+        .collect()
 }
 
 /// Where a hash counts in a table: its lower and its upper half, as far as the table reaches.

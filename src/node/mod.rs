@@ -5,6 +5,7 @@
 
 mod addresses;
 mod filter;
+mod users;
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
@@ -13,6 +14,7 @@ use std::time::Instant;
 
 use addresses::Addresses;
 pub use filter::UserFilter;
+use users::Users;
 
 /// See the top of the file.
 #[derive(Debug)]
@@ -25,10 +27,11 @@ pub struct Shared {
     reactors: Box<[ReactorCell]>,
     connections: OwnLine,
     addresses: Addresses,
+    users: Users,
 }
 
-/// What one reactor writes and others read. On cache lines of its own, so that reactors do not slow each other down.
-/// 128 bytes, because the prefetcher of x86 fetches lines in pairs.
+/// What one reactor writes and others read. On cache lines of its own, so that reactors do not slow each other down:
+/// 128 bytes, because x86 fetches lines in pairs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct ReactorCell {
@@ -37,6 +40,7 @@ struct ReactorCell {
     filter: UserFilter,
 }
 
+/// A number on a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct OwnLine(AtomicUsize);
@@ -53,6 +57,7 @@ impl Shared {
             reactors: (0..reactors).map(|_| ReactorCell::default()).collect(),
             connections: OwnLine::default(),
             addresses: Addresses::new(),
+            users: Users::new(reactors),
         }
     }
 
@@ -120,7 +125,25 @@ impl Shared {
 
     /// Bytes queued in the whole node, as the reactors last said.
     pub fn outbound_total(&self) -> usize {
-        self.reactors.iter().map(|cell| cell.outbound_bytes.load(Ordering::Relaxed)).sum()
+        self.reactors
+            .iter()
+            .map(|cell| cell.outbound_bytes.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// A reactor holds the user with this hash now, and did not before.
+    pub fn user_joined(&self, hash: u64) {
+        self.users.joined(hash);
+    }
+
+    /// A reactor that held the user with this hash does not any more.
+    pub fn user_left(&self, hash: u64) {
+        self.users.left(hash);
+    }
+
+    /// Users with a connection on any reactor of this node, each once.
+    pub fn users(&self) -> usize {
+        self.users.count()
     }
 
     /// Whether the node takes nobody new.
@@ -135,7 +158,9 @@ impl Shared {
 
     /// A reactor finished a turn.
     pub fn beat(&self, reactor: usize) {
-        self.reactors[reactor].last_beat_us.store(self.now_us(), Ordering::Relaxed);
+        self.reactors[reactor]
+            .last_beat_us
+            .store(self.now_us(), Ordering::Relaxed);
     }
 
     /// When a reactor last finished a turn, in microseconds of `now_us`; 0 if it never has.

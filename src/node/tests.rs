@@ -8,17 +8,25 @@ use super::*;
 fn a_user_has_the_same_hash_on_every_thread_and_another_in_another_process() {
     let shared = Shared::new(1, 1);
     let hash = shared.hash_user("anna");
-    assert_eq!(thread::scope(|scope| scope.spawn(|| shared.hash_user("anna")).join().unwrap()), hash);
+    assert_eq!(
+        thread::scope(|scope| scope.spawn(|| shared.hash_user("anna")).join().unwrap()),
+        hash
+    );
     assert_ne!(shared.hash_user("bert"), hash);
-    assert_ne!(Shared::new(1, 1).hash_user("anna"), hash, "the epoch, which clients know, does not decide it");
+    assert_ne!(
+        Shared::new(1, 1).hash_user("anna"),
+        hash,
+        "the epoch, which clients know, does not decide it"
+    );
 }
 
 #[test]
 fn no_two_openers_take_the_last_place() {
     let shared = Shared::new(2, 1);
     let seen: Vec<usize> = thread::scope(|scope| {
-        let openers: Vec<_> =
-            (0..2).map(|_| scope.spawn(|| (0..1000).map(|_| shared.connection_opened()).collect::<Vec<_>>())).collect();
+        let openers: Vec<_> = (0..2)
+            .map(|_| scope.spawn(|| (0..1000).map(|_| shared.connection_opened()).collect::<Vec<_>>()))
+            .collect();
         openers.into_iter().flat_map(|opener| opener.join().unwrap()).collect()
     });
     let mut sorted = seen;
@@ -39,7 +47,10 @@ fn each_reactor_has_its_own_cells() {
     assert_eq!(shared.outbound_total(), 12);
 
     shared.filter(1).add(9);
-    assert_eq!([0, 1, 2].map(|reactor| shared.filter(reactor).may_hold(9)), [false, true, false]);
+    assert_eq!(
+        [0, 1, 2].map(|reactor| shared.filter(reactor).may_hold(9)),
+        [false, true, false]
+    );
 
     assert_eq!(shared.last_beat_us(1), 0);
     while shared.now_us() == 0 {}

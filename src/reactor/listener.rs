@@ -67,7 +67,11 @@ fn explain(address: impl std::fmt::Display, error: &io::Error) -> io::Error {
 
 fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
     let bind = || {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM.nonblocking(),
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(reuse_port)?;
         if address.is_ipv6() {
@@ -141,9 +145,9 @@ impl Listener {
     /// The next connection with its peer's address. `Ok(None)`: nobody is waiting.
     pub fn accept(&mut self) -> io::Result<Option<(Stream, Option<IpAddr>)>> {
         let accepted = match &self.socket {
-            Socketlike::Tcp(listener) => {
-                listener.accept().map(|(stream, peer)| (Stream::Tcp(stream), Some(peer.ip().to_canonical())))
-            }
+            Socketlike::Tcp(listener) => listener
+                .accept()
+                .map(|(stream, peer)| (Stream::Tcp(stream), Some(peer.ip().to_canonical()))),
             Socketlike::Unix(listener) => listener.accept().map(|(stream, _)| (Stream::Unix(stream), None)),
         };
         match accepted {
@@ -168,7 +172,10 @@ pub(super) struct Gate {
 
 impl Gate {
     pub fn new() -> Self {
-        Self { closed_until_ms: None, reserve: open_reserve() }
+        Self {
+            closed_until_ms: None,
+            reserve: open_reserve(),
+        }
     }
 
     pub fn is_open(&self) -> bool {
@@ -199,7 +206,11 @@ impl Gate {
         let answered = match self.reserve.take() {
             Some(reserve) => {
                 drop(reserve);
-                listener.accept().ok().flatten().is_some_and(|(stream, _)| turn_away(stream))
+                listener
+                    .accept()
+                    .ok()
+                    .flatten()
+                    .is_some_and(|(stream, _)| turn_away(stream))
             }
             None => false,
         };
@@ -225,5 +236,8 @@ fn open_reserve() -> Option<File> {
 
 /// Whether `accept` failed for want of descriptors or memory, which goes on until something is freed.
 pub(super) fn is_exhaustion(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
 }

@@ -167,7 +167,11 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         let wait_ms = if self.is_busy() || (self.shard.takes_commands() && !self.inbox.prepare_sleep()) {
             0
         } else {
-            let work_at_ms = if let Next::At(at_ms) = self.work_left { Some(at_ms) } else { None };
+            let work_at_ms = if let Next::At(at_ms) = self.work_left {
+                Some(at_ms)
+            } else {
+                None
+            };
             [self.shard.next_due_ms(), work_at_ms, self.gate.reopens_ms()]
                 .into_iter()
                 .flatten()
@@ -176,8 +180,13 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         };
         let polled = self.poll.poll(&mut self.events, Some(Duration::from_millis(wait_ms)));
         self.inbox.awake();
-        let unix_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis());
-        self.shard.tick(Now { us: self.node.now_us(), unix_ms: unix_ms as u64 });
+        let unix_ms = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis());
+        self.shard.tick(Now {
+            us: self.node.now_us(),
+            unix_ms: unix_ms as u64,
+        });
         match polled {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 self.events.clear();
@@ -231,11 +240,17 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     }
 
     fn slot(&self, key: Key) -> Option<&Slot> {
-        self.slots.get(key.index as usize)?.as_ref().filter(|slot| slot.generation == key.generation)
+        self.slots
+            .get(key.index as usize)?
+            .as_ref()
+            .filter(|slot| slot.generation == key.generation)
     }
 
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
-        self.slots.get_mut(key.index as usize)?.as_mut().filter(|slot| slot.generation == key.generation)
+        self.slots
+            .get_mut(key.index as usize)?
+            .as_mut()
+            .filter(|slot| slot.generation == key.generation)
     }
 
     fn accept(&mut self) {
@@ -273,8 +288,13 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         if self.slots.len() <= index {
             self.slots.resize_with(index + 1, || None);
         }
-        self.slots[index] =
-            Some(Slot { stream, generation: key.generation, readable: false, writable: true, read_closed: false });
+        self.slots[index] = Some(Slot {
+            stream,
+            generation: key.generation,
+            readable: false,
+            writable: true,
+            read_closed: false,
+        });
     }
 
     /// Reads until there is nothing, the budget is spent, or the shard wants no more.
@@ -285,8 +305,11 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
                 // It says so when it does (`next_readable_again`), and `readable` is still set then.
                 return;
             }
-            let Some(slot) =
-                self.slots.get_mut(key.index as usize).and_then(Option::as_mut).filter(|s| s.generation == key.generation)
+            let Some(slot) = self
+                .slots
+                .get_mut(key.index as usize)
+                .and_then(Option::as_mut)
+                .filter(|s| s.generation == key.generation)
             else {
                 return;
             };
@@ -355,9 +378,14 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     }
 
     fn flush_dirty(&mut self) {
-        for (urgency, budget) in [(Urgency::Urgent, URGENT_WRITES_A_TURN), (Urgency::Bulk, BULK_WRITES_A_TURN)] {
+        for (urgency, budget) in [
+            (Urgency::Urgent, URGENT_WRITES_A_TURN),
+            (Urgency::Bulk, BULK_WRITES_A_TURN),
+        ] {
             for _ in 0..budget {
-                let Some(key) = self.shard.engine.next_dirty(urgency) else { break };
+                let Some(key) = self.shard.engine.next_dirty(urgency) else {
+                    break;
+                };
                 self.flush(key, urgency);
             }
         }
@@ -371,8 +399,11 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     /// Writes what is queued for one connection, as far as its socket and its budget take it.
     fn flush(&mut self, key: Key, urgency: Urgency) {
         let mut budget = WRITE_BYTES_A_TURN;
-        let Some(slot) =
-            self.slots.get_mut(key.index as usize).and_then(Option::as_mut).filter(|s| s.generation == key.generation)
+        let Some(slot) = self
+            .slots
+            .get_mut(key.index as usize)
+            .and_then(Option::as_mut)
+            .filter(|s| s.generation == key.generation)
         else {
             return;
         };
@@ -406,7 +437,9 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     fn reap_closed(&mut self) {
         let mut freed = false;
         for _ in 0..REAPS_A_TURN {
-            let Some(key) = self.shard.engine.next_dead() else { break };
+            let Some(key) = self.shard.engine.next_dead() else {
+                break;
+            };
             if let Some(slot) = self.slots.get_mut(key.index as usize) {
                 *slot = None;
             }

@@ -56,9 +56,19 @@ pub fn start<W: Wake + Send + Sync + 'static>(
 ) -> io::Result<Started> {
     let reactors = settings.server.reactors;
     let connections_max = connections_max(settings)?;
-    let listeners = settings.server.listen.iter().map(listener::prepare).collect::<io::Result<Vec<_>>>()?;
+    let listeners = settings
+        .server
+        .listen
+        .iter()
+        .map(listener::prepare)
+        .collect::<io::Result<Vec<_>>>()?;
     let listeners = Arc::new(listeners);
-    let addresses = settings.server.listen.iter().zip(&*listeners).map(|(address, prepared)| shown(address, prepared));
+    let addresses = settings
+        .server
+        .listen
+        .iter()
+        .zip(&*listeners)
+        .map(|(address, prepared)| shown(address, prepared));
     let addresses = addresses.collect();
     let mut inboxes = Vec::with_capacity(reactors);
     let mut all_parts = Vec::with_capacity(reactors);
@@ -82,13 +92,21 @@ pub fn start<W: Wake + Send + Sync + 'static>(
     let (ready, readiness) = mpsc::channel();
     for parts in all_parts {
         let ready = ready.clone();
-        thread::Builder::new().name(format!("reactor-{}", parts.number)).spawn(move || run(parts, &ready))?;
+        thread::Builder::new()
+            .name(format!("reactor-{}", parts.number))
+            .spawn(move || run(parts, &ready))?;
     }
     drop(ready);
     for _ in 0..reactors {
-        readiness.recv().map_err(|_| io::Error::other("a reactor ended before it listened"))??;
+        readiness
+            .recv()
+            .map_err(|_| io::Error::other("a reactor ended before it listened"))??;
     }
-    Ok(Started { inboxes, addresses, connections_max })
+    Ok(Started {
+        inboxes,
+        addresses,
+        connections_max,
+    })
 }
 
 fn run<W: Wake + Send + Sync>(parts: Parts<W>, ready: &mpsc::Sender<io::Result<()>>) {
@@ -105,8 +123,9 @@ fn run<W: Wake + Send + Sync>(parts: Parts<W>, ready: &mpsc::Sender<io::Result<(
         }
     };
     if let Err(error) = reactor.run() {
-        // The panic hook logs it and ends the process: better a restart than a node that serves with a dead core.
-        std::panic::panic_any(format!("a reactor cannot wait for its sockets: {error}"));
+        // Better a restart than a node that serves with a dead core.
+        tracing::error!(%error, "a reactor cannot wait for its sockets: the process ends");
+        std::process::exit(101);
     }
 }
 
@@ -114,7 +133,10 @@ fn build<W: Wake>(parts: Parts<W>) -> io::Result<Reactor<Gateway, Waker, W>> {
     if parts.settings.server.descriptor_table_per_reactor {
         descriptors::unshare_table().map_err(|error| {
             let advice = "set server.descriptor_table_per_reactor = false";
-            io::Error::new(error.kind(), format!("cannot make a descriptor table for a reactor: {error}; {advice}"))
+            io::Error::new(
+                error.kind(),
+                format!("cannot make a descriptor table for a reactor: {error}; {advice}"),
+            )
         })?;
     }
     let gateway = Gateway::new(parts.settings.clone(), parts.shared.clone(), parts.connections_max)
@@ -122,13 +144,24 @@ fn build<W: Wake>(parts: Parts<W>) -> io::Result<Reactor<Gateway, Waker, W>> {
     let rules = gateway::rules(&parts.settings);
     let engine = Engine::new(rules, fastrand::u64(..), parts.counters, parts.number);
     let shard = Shard::new(engine, gateway);
-    Reactor::new(parts.poll, &parts.listeners, shard, parts.inbox, parts.outbox, parts.shared)
+    Reactor::new(
+        parts.poll,
+        &parts.listeners,
+        shard,
+        parts.inbox,
+        parts.outbox,
+        parts.shared,
+    )
 }
 
 /// The configured number, or what the descriptors allow: each connection needs one, some are for other things.
 fn connections_max(settings: &Settings) -> io::Result<usize> {
     let limit = descriptors::raise_limit()?;
-    let tables = if settings.server.descriptor_table_per_reactor { settings.server.reactors } else { 1 };
+    let tables = if settings.server.descriptor_table_per_reactor {
+        settings.server.reactors
+    } else {
+        1
+    };
     let allowed = limit.saturating_sub(descriptors::RESERVE).max(1).saturating_mul(tables);
     let configured = settings.server.connections_max;
     if configured > allowed {

@@ -3,8 +3,8 @@
 
 use std::net::IpAddr;
 
-use super::outbound::QueueId;
 use super::NEVER;
+use super::outbound::QueueId;
 use crate::protocol::frame::Decoder;
 
 /// Names a connection: a slot, and how often the slot had been used before, so that a stale key finds nobody.
@@ -24,7 +24,10 @@ impl Key {
 
     /// The inverse of `pack`.
     pub fn unpack(word: usize) -> Self {
-        Self { index: word as u32, generation: (word >> 32) as u32 }
+        Self {
+            index: word as u32,
+            generation: (word >> 32) as u32,
+        }
     }
 }
 
@@ -59,7 +62,11 @@ pub(super) enum Kept {
     /// The beginning of a request head.
     Head(Vec<u8>),
     /// A message that the application holds, and the bytes behind it.
-    Message { text: bool, message: Vec<u8>, rest: Vec<u8> },
+    Message {
+        text: bool,
+        message: Vec<u8>,
+        rest: Vec<u8>,
+    },
 }
 
 /// A connection's slot.
@@ -121,6 +128,11 @@ impl<S> Connection<S> {
     /// Whether messages and pushes still go to and fro.
     pub fn is_live(&self) -> bool {
         matches!(self.stage, Stage::Unauthenticated | Stage::Open)
+    }
+
+    /// Whether a message of it is held for the application.
+    pub fn holds_message(&self) -> bool {
+        matches!(self.kept.as_deref(), Some(Kept::Message { .. }))
     }
 
     /// How far it has come.

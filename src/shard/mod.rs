@@ -97,20 +97,9 @@ pub trait Application: Sized {
     ///
     /// # Errors
     /// The refusal to answer with.
-    fn admit(
-        &mut self,
-        engine: &mut Engine<Self::Session>,
-        key: Key,
-        request: &Request<'_>,
-    ) -> Result<(), Refusal>;
+    fn admit(&mut self, engine: &mut Engine<Self::Session>, key: Key, request: &Request<'_>) -> Result<(), Refusal>;
     /// A whole message. `resumed` says that it was held and is handed over again.
-    fn message(
-        &mut self,
-        engine: &mut Engine<Self::Session>,
-        key: Key,
-        message: Message<'_>,
-        resumed: bool,
-    ) -> Flow;
+    fn message(&mut self, engine: &mut Engine<Self::Session>, key: Key, message: Message<'_>, resumed: bool) -> Flow;
     /// Some deadline of this connection passed; the application looks at its own ones and stores the next.
     fn deadline(&mut self, engine: &mut Engine<Self::Session>, key: Key);
     /// The connection has left the open stages (its close may still be under way). Called exactly once for each that was
@@ -200,7 +189,9 @@ impl<A: Application> Shard<A> {
     /// Fires at most `budget` deadlines. True if more are due.
     pub fn expire(&mut self, budget: usize) -> bool {
         for _ in 0..budget {
-            let Some(index) = self.engine.next_due() else { return false };
+            let Some(index) = self.engine.next_due() else {
+                return false;
+            };
             let key = self.engine.key_of(index);
             self.application.deadline(&mut self.engine, key);
             self.engine.deadline(key);

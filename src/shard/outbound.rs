@@ -21,12 +21,23 @@ pub struct Frame {
 impl Frame {
     /// A reply, a control frame, an HTTP answer.
     pub fn plain(bytes: impl Into<Bytes>) -> Rc<Self> {
-        Rc::new(Self { bytes: bytes.into(), pushed_at_us: None })
+        Rc::new(Self {
+            bytes: bytes.into(),
+            pushed_at_us: None,
+        })
+    }
+
+    /// Whether it is the answer to the upgrade: no WebSocket frame of a server begins like HTTP.
+    fn is_upgrade(&self) -> bool {
+        self.bytes.starts_with(b"HTTP/")
     }
 
     /// A push that arrived `arrived_us` microseconds after the node's start.
     pub fn push(bytes: Bytes, arrived_us: u64) -> Rc<Self> {
-        Rc::new(Self { bytes, pushed_at_us: NonZeroU64::new(arrived_us.max(1)) })
+        Rc::new(Self {
+            bytes,
+            pushed_at_us: NonZeroU64::new(arrived_us.max(1)),
+        })
     }
 }
 
@@ -61,7 +72,6 @@ const FRAMES_KEPT: usize = 16;
 const QUEUES_KEPT: usize = 1024;
 const NOBODY: u32 = u32::MAX;
 
-
 impl Queues {
     /// Appends a frame to a connection's queue, taking one from the pool if it has none.
     pub fn push(&mut self, id: &mut QueueId, owner: u32, frame: Rc<Frame>) {
@@ -76,7 +86,11 @@ impl Queues {
             self.queues[index as usize].owner = owner;
             return QueueId(index);
         }
-        self.queues.push(Queue { owner, head_written: 0, frames: VecDeque::new() });
+        self.queues.push(Queue {
+            owner,
+            head_written: 0,
+            frames: VecDeque::new(),
+        });
         QueueId((self.queues.len() - 1) as u32)
     }
 
@@ -133,15 +147,19 @@ impl Queues {
         }
     }
 
-    /// Drops every frame of which nothing is written yet; a frame begun must be finished, or the stream is broken.
-    /// Calls `dropped` for each. The bytes that remain to be written.
+    /// Drops every frame of which nothing is written yet. A frame begun must be finished, or the stream is broken, and so
+    /// must the answer to the upgrade, or what follows is no WebSocket. Calls `dropped` for each. The bytes that remain to
+    /// be written.
     pub fn drop_unwritten(&mut self, id: &mut QueueId, mut dropped: impl FnMut(&Frame)) -> usize {
         if *id == QueueId::NONE {
             return 0;
         }
         let queue = &mut self.queues[id.0 as usize];
-        let keep = usize::from(queue.head_written > 0);
-        queue.frames.drain(keep..).for_each(|frame| dropped(&frame));
+        let first_stays = queue.head_written > 0 || queue.frames.front().is_some_and(|frame| frame.is_upgrade());
+        queue
+            .frames
+            .drain(usize::from(first_stays)..)
+            .for_each(|frame| dropped(&frame));
         match queue.frames.front() {
             Some(frame) => frame.bytes.len() - queue.head_written,
             None => {
@@ -153,13 +171,19 @@ impl Queues {
 
     /// Every frame still queued, for the count of what was never delivered.
     pub fn frames(&self, id: QueueId) -> impl Iterator<Item = &Rc<Frame>> {
-        self.queues.get(id.0 as usize).into_iter().flat_map(|queue| queue.frames.iter())
+        self.queues
+            .get(id.0 as usize)
+            .into_iter()
+            .flat_map(|queue| queue.frames.iter())
     }
 
     /// The connections that have something queued. Costs a look at every queue that was ever needed at once, so it is for
     /// the rare search for the worst, not for every turn.
     pub fn owners(&self) -> impl Iterator<Item = u32> + '_ {
-        self.queues.iter().map(|queue| queue.owner).filter(|&owner| owner != NOBODY)
+        self.queues
+            .iter()
+            .map(|queue| queue.owner)
+            .filter(|&owner| owner != NOBODY)
     }
 }
 
@@ -204,6 +228,17 @@ mod tests {
         assert_eq!(queues.drop_unwritten(&mut id, |_| dropped += 1), 2);
         assert_eq!(dropped, 2);
         assert_eq!(text(&queues, id), b"bc");
+    }
+
+    #[test]
+    fn dropping_keeps_the_answer_to_the_upgrade() {
+        let mut queues = Queues::default();
+        let mut id = QueueId::NONE;
+        for frame in ["HTTP/1.1 101 Switching Protocols\r\n\r\n", "def"] {
+            queues.push(&mut id, 1, Frame::plain(frame));
+        }
+        assert_eq!(queues.drop_unwritten(&mut id, |_| ()), 36);
+        assert!(text(&queues, id).ends_with(b"\r\n\r\n"));
     }
 
     #[test]

@@ -37,7 +37,11 @@ struct Entry {
 }
 
 impl Entry {
-    const UNFILED: Self = Self { deadline_and_slot: UNFILED as u64, previous: NONE, next: NONE };
+    const UNFILED: Self = Self {
+        deadline_and_slot: UNFILED as u64,
+        previous: NONE,
+        next: NONE,
+    };
 
     fn deadline_ms(&self) -> u64 {
         self.deadline_and_slot >> 16
@@ -167,7 +171,9 @@ impl Wheel {
     }
 
     fn is_filed(&self, index: u32) -> bool {
-        self.entries.get(index as usize).is_some_and(|entry| entry.slot() != UNFILED)
+        self.entries
+            .get(index as usize)
+            .is_some_and(|entry| entry.slot() != UNFILED)
     }
 
     /// The earliest slot that is not empty, but for `reached`, and when it begins.
@@ -197,7 +203,11 @@ impl Wheel {
             self.entries[first as usize].previous = index;
         }
         let deadline_and_slot = deadline_ms << 16 | u64::from(slot);
-        self.entries[index as usize] = Entry { deadline_and_slot, previous: NONE, next: first };
+        self.entries[index as usize] = Entry {
+            deadline_and_slot,
+            previous: NONE,
+            next: first,
+        };
     }
 
     /// Takes an entry out of its list.

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
+use crate::support::client::stream_to;
 use crate::support::gateway::{config, run_to_end};
 use crate::support::http::try_request;
-use crate::support::{Client, Gateway, Reply, TempDir};
+use crate::support::{Client, Gateway, Raw, Reply, TempDir};
 
 /// One request with this key instead of the gateway's.
 fn with_key(gateway: &Gateway, key: Option<&str>, method: &str, path: &str) -> Reply {
@@ -134,6 +135,47 @@ fn a_push_needs_no_more_than_a_json_body() {
     match reply.status {
         200 => assert_eq!(client.json(), json!({"path": "p", "body": 1})),
         _ => drop(reply.problem(400)),
+    }
+    client.fence();
+}
+
+#[test]
+fn the_pages_own_files_need_no_key() {
+    let gateway = Gateway::start("api.keys = [\"first-key-of-the-tests\"]");
+    let page = with_key(&gateway, None, "GET", "/");
+    assert_eq!(page.status, 200);
+    assert!(page.content_type.starts_with("text/html"), "{page:?}");
+    assert!(!page.body.contains("first-key-of-the-tests"));
+}
+
+#[test]
+fn without_keys_a_page_from_elsewhere_in_a_browser_on_this_host_gets_nothing() {
+    let gateway = Gateway::start("");
+    let mut client = Client::login(&gateway, "u");
+    let own = gateway.api.to_string();
+    let body = r#"{"to":{"all":true},"path":"p"}"#;
+    for (host, origin, status) in [
+        (own.as_str(), None, 200),
+        (&own, Some(format!("http://{own}")), 200),
+        (&own, Some("https://evil.example".to_owned()), 403),
+        (&own, Some("null".to_owned()), 403),
+        ("rebound.example", None, 403),
+        ("rebound.example", Some("http://rebound.example".to_owned()), 403),
+    ] {
+        let mut raw = Raw::over(stream_to(gateway.api));
+        let origin_line = origin.as_ref().map(|o| format!("Origin: {o}\r\n")).unwrap_or_default();
+        raw.send(
+            format!(
+                "POST /v1/push HTTP/1.1\r\nHost: {host}\r\n{origin_line}Content-Type: text/plain\r\n\
+                 Content-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        );
+        assert_eq!(raw.response().status, status, "Host {host}, Origin {origin:?}");
+        if status == 200 {
+            assert_eq!(client.json()["path"], "p");
+        }
     }
     client.fence();
 }

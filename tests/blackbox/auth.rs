@@ -360,3 +360,37 @@ fn who_does_not_log_in_in_time_is_closed_4408_whatever_else_it_sends() {
     logged_in.fence();
     wait_until("both to be counted", || gateway.closed_for("connect_timeout") == 2.0);
 }
+
+#[test]
+fn an_expiry_may_be_a_fraction_or_very_far_away_and_nonsense_is_refused() {
+    let gateway = Gateway::start("");
+    for exp in [
+        json!(now_s() as f64 + 100.5),
+        json!(4_102_444_800_u64),
+        json!(9_007_199_254_740_991_u64),
+        json!(1e15),
+    ] {
+        Client::login_with(&gateway, &mint(json!({"sub": "u", "exp": exp})), Value::Null).fence();
+    }
+    for exp in [
+        json!(-1),
+        json!(-1e300),
+        json!(0),
+        json!(true),
+        json!([]),
+        json!("2999-01-01"),
+    ] {
+        let mut client = Client::open(&gateway);
+        let reply = client.call(connect(&mint(json!({"sub": "u", "exp": exp}))));
+        assert_eq!(reply["status"], 401, "{exp}: {reply}");
+    }
+    for exp in [json!(u64::MAX), json!(i64::MAX), json!(1e300)] {
+        let mut client = Client::open(&gateway);
+        let reply = client.call(connect(&mint(json!({"sub": "u", "exp": exp}))));
+        if reply["status"] == 200 {
+            client.fence();
+        } else {
+            assert_eq!(reply["error"]["code"], "token_invalid", "{exp}: {reply}");
+        }
+    }
+}

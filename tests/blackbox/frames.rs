@@ -277,3 +277,20 @@ fn random_bytes_after_the_upgrade_never_hurt_another_connection() {
     }
     assert_eq!(gateway.user("other")["online"], true);
 }
+
+#[test]
+fn a_limit_far_over_what_one_read_brings_holds_too() {
+    let gateway = Gateway::start("limits.message_bytes = \"1MiB\"");
+    let mut raw = Raw::login(&gateway, "u");
+    raw.send(&frame(TEXT, &message_of(1 << 20)));
+    answered(&mut raw, 1);
+    let mut pieces = Vec::new();
+    for (i, chunk) in message_of(1 << 20).chunks(1000).enumerate() {
+        pieces.extend(fragment(if i == 0 { TEXT } else { CONTINUATION }, false, chunk));
+    }
+    pieces.extend(fragment(CONTINUATION, true, b""));
+    raw.send(&pieces);
+    answered(&mut raw, 1);
+    raw.send(&frame(TEXT, &message_of((1 << 20) + 1)));
+    assert_eq!(raw.closed().0, 1009);
+}

@@ -132,6 +132,8 @@ fn no_upgrade_or_another_version_is_426_and_says_which_version() {
         "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
         with_line("Upgrade", ""),
         with_line("Upgrade", "Upgrade: h2c"),
+        // HTTP/1.0 has no upgrades: one is to be ignored there (RFC 9110 section 7.8).
+        with_line("GET", "GET /ws HTTP/1.0"),
         with_line("Sec-WebSocket-Version", "Sec-WebSocket-Version: 8"),
         with_line("Sec-WebSocket-Version", "Sec-WebSocket-Version: 14"),
         with_line("Sec-WebSocket-Version", ""),
@@ -147,7 +149,7 @@ fn no_upgrade_or_another_version_is_426_and_says_which_version() {
         );
     }
     wait_until("the refusals to be counted", || {
-        gateway.refused_for("bad_request") == 6.0
+        gateway.refused_for("bad_request") == 7.0
     });
 }
 
@@ -322,4 +324,16 @@ fn a_malformed_entry_left_of_the_clients_is_never_looked_at() {
 fn who_is_no_trusted_proxy_cannot_name_the_client() {
     let gateway = Gateway::start(r#"server.trusted_proxies = ["10.0.0.0/8"]"#);
     assert_eq!(remote(&gateway, &["203.0.113.7"]), "127.0.0.1");
+}
+
+#[test]
+fn an_ipv4_client_of_a_listener_for_both_families_is_known_by_its_ipv4_address() {
+    let gateway = Gateway::start(r#"server.listen = ["[::]:0"]"#);
+    let address = std::net::SocketAddr::from(([127, 0, 0, 1], gateway.ws().port()));
+    let Ok(stream) = std::net::TcpStream::connect(address) else {
+        // A listener for IPv6 alone cannot mix the two up.
+        return;
+    };
+    let _client = Raw::over(stream).upgrade().log_in("u");
+    assert_eq!(gateway.user("u")["connections"][0]["remote"], "127.0.0.1");
 }

@@ -1,7 +1,8 @@
 //! Bounds on what may be connected and how long a request head may take.
 
+use crate::support::gateway::longwire_under;
 use crate::support::raw::{Response, upgrade_request};
-use crate::support::{Client, Gateway, Raw, wait_until};
+use crate::support::{Client, Gateway, Raw, TempDir, wait_until};
 
 /// The good request with a header that makes its head exactly `bytes` long.
 fn head_of(bytes: usize) -> String {
@@ -151,4 +152,40 @@ fn connections_that_come_and_go_leave_no_trace_in_the_count() {
             .iter()
             .all(|state| gateway.metric(&format!("longwire_connections{{state=\"{state}\"}}")) == Some(0.0))
     });
+}
+
+#[test]
+fn when_descriptors_run_out_newcomers_are_refused_and_the_others_served_until_some_are_free() {
+    let gateway = Gateway::start_in(TempDir::new(), "server.connections_max = 1000", |command| {
+        let program = command.get_program().to_owned();
+        let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
+        let mut limited = longwire_under("ulimit -n 80 && exec \"$0\" \"$@\"");
+        limited.arg(program).args(arguments);
+        *command = limited;
+    });
+    let mut there = Vec::new();
+    let mut refused = 0;
+    while refused < 5 {
+        assert!(there.len() < 80, "more connections than descriptors");
+        let mut raw = Raw::open(&gateway);
+        raw.send(upgrade_request(&[]).as_bytes());
+        match raw.response() {
+            response if response.status == 101 => there.push(raw),
+            response => {
+                come_back(&response, 503);
+                refused += 1;
+            }
+        }
+    }
+    assert!(there.len() >= 20, "only {} of 80 descriptors were of use", there.len());
+    let mut served: Vec<Raw> = there.drain(..5).map(|raw| raw.log_in("u")).collect();
+    drop(there);
+    wait_until("newcomers to be let in again", || {
+        Client::try_open(&gateway, &[]).is_ok()
+    });
+    for raw in &mut served {
+        raw.send_json(&serde_json::json!({"path": "ping", "id": 1}));
+        assert_eq!(raw.json()["id"], 1);
+    }
+    assert!(gateway.refused_for("no_descriptors") >= 5.0);
 }

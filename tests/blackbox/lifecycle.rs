@@ -243,3 +243,18 @@ fn the_json_log_is_json_a_line() {
         );
     }
 }
+
+#[test]
+fn an_idle_connection_to_the_api_does_not_hold_the_exit_up() {
+    use std::io::{Read, Write};
+    let mut gateway = Gateway::start("timeouts.drain = \"100ms\"");
+    let _silent = crate::support::client::stream_to(gateway.api);
+    let mut idle = crate::support::client::stream_to(gateway.api);
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert!(idle.read(&mut [0; 1024]).unwrap() > 0);
+    let mut half = crate::support::client::stream_to(gateway.api);
+    half.write_all(b"POST /v1/push HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        .unwrap();
+    gateway.run.signal("TERM");
+    assert_eq!(gateway.run.exit_code(), 0);
+}

@@ -166,7 +166,7 @@ fn a_slow_reader_is_closed_4413_and_the_others_miss_nothing() {
 #[test]
 fn past_the_nodes_outbound_budget_the_worst_go_first() {
     let gateway = Gateway::start("limits.outbound_bytes = \"64MiB\"\nlimits.outbound_total_bytes = \"2MiB\"");
-    let _slow = slow_client(gateway.ws(), "slow");
+    let mut slow = slow_client(gateway.ws(), "slow");
     let mut quick = Client::login(&gateway, "quick");
     let filler = "x".repeat(100 * 1024);
     let mut sent = 0;
@@ -178,4 +178,17 @@ fn past_the_nodes_outbound_budget_the_worst_go_first() {
     });
     quick.fence();
     gateway.wait_connections("slow", 0);
+    let (code, reason) = loop {
+        match slow.frame() {
+            (CLOSE, payload) => break close_of(&payload),
+            (opcode, _) => assert!(opcode == TEXT || opcode == PING),
+        }
+    };
+    assert_eq!(code, 1013);
+    assert!(
+        reason
+            .strip_prefix("retry_ms=")
+            .is_some_and(|ms| ms.parse::<u64>().is_ok()),
+        "{reason}"
+    );
 }

@@ -25,5 +25,6 @@ mod push;
 mod reload;
 mod sessions;
 mod subscribe;
+mod systemd;
 mod unix_socket;
 mod users;

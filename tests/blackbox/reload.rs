@@ -114,3 +114,56 @@ fn reloading_again_and_again_loses_nobody() {
         }
     }
 }
+
+#[test]
+fn a_jwk_set_is_read_again() {
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/keys");
+    let dir = TempDir::new();
+    let file = dir.write("jwks.json", r#"{"keys":[]}"#);
+    let gateway = Gateway::start_in(dir, &format!("auth.jwks_file = {file:?}"), |_| {});
+    let pem = std::fs::read(format!("{keys}/ed25519-private.pem")).unwrap();
+    let key = EncodingKey::from_ed_pem(&pem).unwrap();
+    let token = mint_with(
+        &header(Algorithm::EdDSA, Some("test-ed25519")),
+        &key,
+        json!({"sub": "u"}),
+    );
+    assert!(!admitted(&gateway, &token));
+    std::fs::copy(format!("{keys}/jwks.json"), file).unwrap();
+    gateway.run.signal("HUP");
+    wait_until("the set to count", || admitted(&gateway, &token));
+}
+
+#[test]
+fn limits_and_permissions_change_for_what_follows() {
+    let gateway = Gateway::start("");
+    let mut client = Client::login(&gateway, "u");
+    reload(
+        &gateway,
+        &config("server.origins = [\"https://a.example\"]\nauth.default_topics = [\"t\"]"),
+    );
+    let origin = [("origin", "https://b.example")];
+    wait_until("the origin to be refused", || {
+        Client::try_open(&gateway, &origin).is_err()
+    });
+    wait_until("a new login to have the new permissions", || {
+        let mut next = Client::login(&gateway, "v");
+        next.call(json!({"path": "subscribe", "id": 1, "body": {"topics": ["t"]}}))["status"] == 200
+    });
+    client.fence();
+}
+
+#[test]
+fn api_keys_change_without_a_restart() {
+    let gateway = Gateway::start("api.keys = [\"the-old-key-of-the-tests\"]");
+    assert_eq!(gateway.get("/v1/cluster").status, 200);
+    reload(&gateway, &config("api.keys = [\"the-new-key-of-the-tests\"]"));
+    wait_until("the old key to be refused", || gateway.get("/v1/cluster").status == 401);
+    let new = Some("the-new-key-of-the-tests");
+    assert_eq!(
+        crate::support::http::try_request("GET", &gateway.url("/v1/cluster"), new, None)
+            .unwrap()
+            .status,
+        200
+    );
+}

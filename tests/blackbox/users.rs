@@ -160,3 +160,22 @@ fn the_cluster_is_this_node() {
         gateway.get("/v1/cluster").ok()["nodes"][0]["connections"] == 0
     });
 }
+
+#[test]
+fn the_id_of_a_connection_that_has_gone_never_names_the_next_one_in_its_place() {
+    let gateway = Gateway::start("server.reactors = 1");
+    for _ in 0..20 {
+        let mut gone = Client::open(&gateway);
+        let id = gone.connect(&token("anna"), Value::Null)["connection"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+        gone.close();
+        gateway.wait_connections("anna", 0);
+        let mut next = Client::login(&gateway, "anna");
+        gateway.delete(&format!("/v1/connections/{id}")).problem(404);
+        next.fence();
+        next.close();
+        gateway.wait_connections("anna", 0);
+    }
+}

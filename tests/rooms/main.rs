@@ -3,183 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod paths;
+mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use paths::{Used, read};
-
-/// A room and what it may use. `config` and `metrics` are open to all, itself always.
-struct Room {
-    name: &'static str,
-    /// Rooms it may use. `a::b` opens `a` to that part of the room only: see `Grant`.
-    rooms: &'static [Grant],
-    /// Crates it may use; `None`: any but those of `never`.
-    crates: Option<&'static [Grant]>,
-    /// Paths it must not name, by their beginning.
-    never: &'static [&'static str],
-}
-
-/// What may be used, and where: everywhere in the room, or in one part of it.
-#[derive(Clone, Copy)]
-enum Grant {
-    Everywhere(&'static str),
-    /// Which part (module path inside the room), and what it may use.
-    In(&'static str, &'static str),
-}
-use Grant::{Everywhere, In};
-
-const SOCKETS_THREADS_AND_CLOCKS: &[&str] = &[
-    "std::net::TcpListener",
-    "std::net::TcpStream",
-    "std::net::UdpSocket",
-    "std::os",
-    "std::process",
-    "std::thread",
-    "std::fs",
-    "std::time::Instant",
-    "std::time::SystemTime",
-    "std::sync::Mutex",
-    "std::sync::RwLock",
-    "std::sync::Condvar",
-    "std::sync::Barrier",
-    "std::sync::mpsc",
-];
-
-const ROOMS: &[Room] = &[
-    // Bytes alone.
-    Room {
-        name: "protocol",
-        rooms: &[],
-        crates: Some(&[
-            Everywhere("tungstenite"),
-            Everywhere("httparse"),
-            Everywhere("simdutf8"),
-            Everywhere("serde"),
-            Everywhere("serde_json"),
-            Everywhere("bytes"),
-        ]),
-        never: SOCKETS_THREADS_AND_CLOCKS,
-    },
-    // State alone: time is passed in, effects go out; only its gateway speaks with control.
-    Room {
-        name: "shard",
-        rooms: &[Everywhere("protocol"), Everywhere("node"), In("gateway", "links")],
-        crates: Some(&[
-            Everywhere("slab"),
-            Everywhere("bytes"),
-            Everywhere("hashbrown"),
-            Everywhere("foldhash"),
-            Everywhere("fastrand"),
-            Everywhere("serde"),
-            Everywhere("serde_json"),
-            Everywhere("tracing"),
-            In("auth", "jsonwebtoken"),
-            In("auth", "aws_lc_rs"),
-        ]),
-        never: SOCKETS_THREADS_AND_CLOCKS,
-    },
-    // Sockets and syscalls, no knowledge.
-    Room {
-        name: "reactor",
-        rooms: &[Everywhere("shard"), Everywhere("links"), Everywhere("node")],
-        crates: Some(&[
-            Everywhere("mio"),
-            Everywhere("socket2"),
-            Everywhere("libc"),
-            Everywhere("slab"),
-            Everywhere("bytes"),
-            Everywhere("fastrand"),
-            Everywhere("tracing"),
-        ]),
-        never: &["std::sync::Mutex", "std::sync::RwLock"],
-    },
-    // Where threads meet.
-    Room {
-        name: "links",
-        rooms: &[],
-        crates: Some(&[
-            Everywhere("crossbeam_channel"),
-            Everywhere("mio::Waker"),
-            Everywhere("bytes"),
-            Everywhere("tracing"),
-        ]),
-        never: &["std::net::TcpListener", "std::net::TcpStream", "std::thread"],
-    },
-    // What the threads of one node share.
-    Room {
-        name: "node",
-        rooms: &[],
-        crates: Some(&[Everywhere("foldhash"), Everywhere("hashbrown")]),
-        never: &[
-            "std::net::TcpListener",
-            "std::net::TcpStream",
-            "std::thread",
-            "std::sync::mpsc",
-        ],
-    },
-    // The outside world but for clients' sockets.
-    Room {
-        name: "control",
-        rooms: &[Everywhere("protocol"), Everywhere("links"), Everywhere("node")],
-        crates: None,
-        never: &[
-            "mio::Poll",
-            "mio::net",
-            "socket2",
-            "slab",
-            "jsonwebtoken",
-            "tungstenite",
-        ],
-    },
-    Room {
-        name: "config",
-        rooms: &[],
-        crates: Some(&[Everywhere("serde"), Everywhere("toml")]),
-        never: &["std::net::TcpListener", "std::net::TcpStream", "std::thread::spawn"],
-    },
-    // A scrape reads what the node shares.
-    Room {
-        name: "metrics",
-        rooms: &[In("render", "node")],
-        crates: Some(&[Everywhere("prometheus_client")]),
-        never: &["std::net::TcpListener", "std::net::TcpStream", "std::thread"],
-    },
-    // Everything's front door.
-    Room {
-        name: "cli",
-        rooms: FRONT_DOOR,
-        crates: None,
-        never: &["mio", "slab", "socket2"],
-    },
-    Room {
-        name: "main",
-        rooms: FRONT_DOOR,
-        crates: None,
-        never: &["mio", "slab", "socket2"],
-    },
-    Room {
-        name: "lib",
-        rooms: FRONT_DOOR,
-        crates: None,
-        never: &[],
-    },
-];
-
-const FRONT_DOOR: &[Grant] = &[
-    Everywhere("cli"),
-    Everywhere("config"),
-    Everywhere("control"),
-    Everywhere("links"),
-    Everywhere("metrics"),
-    Everywhere("node"),
-    Everywhere("protocol"),
-    Everywhere("reactor"),
-    Everywhere("shard"),
-];
-
-/// Open to every room.
-const OPEN: &[&str] = &["config", "metrics"];
+use walls::{Grant, OPEN, ROOMS};
 
 fn is_or_is_below(path: &str, start: &str) -> bool {
     path.strip_prefix(start)
@@ -189,8 +19,8 @@ fn is_or_is_below(path: &str, start: &str) -> bool {
 /// Whether a part of a room (its module path inside the room) is granted `path`.
 fn granted(grants: &[Grant], part: &str, path: &str) -> bool {
     grants.iter().any(|grant| match *grant {
-        Everywhere(what) => is_or_is_below(path, what),
-        In(where_, what) => is_or_is_below(part, where_) && is_or_is_below(path, what),
+        Grant::Everywhere(what) => is_or_is_below(path, what),
+        Grant::In(where_, what) => is_or_is_below(part, where_) && is_or_is_below(path, what),
     })
 }
 

@@ -19,7 +19,12 @@ pub const CLOSE: OpCode = OpCode::Control(Control::Close);
 
 /// A masked frame.
 pub fn frame(opcode: OpCode, is_final: bool, mask: [u8; 4], payload: &[u8]) -> Vec<u8> {
-    let header = FrameHeader { is_final, opcode, mask: Some(mask), ..FrameHeader::default() };
+    let header = FrameHeader {
+        is_final,
+        opcode,
+        mask: Some(mask),
+        ..FrameHeader::default()
+    };
     let mut bytes = Vec::new();
     header.format(payload.len() as u64, &mut bytes).unwrap();
     bytes.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
@@ -28,7 +33,10 @@ pub fn frame(opcode: OpCode, is_final: bool, mask: [u8; 4], payload: &[u8]) -> V
 
 /// A server's text frame around `text`.
 pub fn server_text(text: &str) -> Vec<u8> {
-    let header = FrameHeader { opcode: TEXT, ..FrameHeader::default() };
+    let header = FrameHeader {
+        opcode: TEXT,
+        ..FrameHeader::default()
+    };
     let mut bytes = Vec::new();
     header.format(text.len() as u64, &mut bytes).unwrap();
     bytes.extend_from_slice(text.as_bytes());
@@ -44,9 +52,14 @@ pub fn close_payload(code: Option<u16>, reason: &str) -> Vec<u8> {
 #[derive(Debug, PartialEq)]
 pub enum Received {
     /// The 101; whether it names the subprotocol.
-    Upgraded { protocol: bool },
+    Upgraded {
+        protocol: bool,
+    },
     /// Any other answer; whether it has a `Retry-After`.
-    Refused { status: u16, retry_after: bool },
+    Refused {
+        status: u16,
+        retry_after: bool,
+    },
     Text(String),
     Ping(Vec<u8>),
     Pong(Vec<u8>),
@@ -65,7 +78,11 @@ pub struct Reader {
 impl Reader {
     pub fn push(&mut self, bytes: impl Iterator<Item = u8>) {
         self.bytes.extend(bytes);
-        assert!(!self.ended || self.bytes.is_empty(), "bytes after the end: {:?}", self.bytes);
+        assert!(
+            !self.ended || self.bytes.is_empty(),
+            "bytes after the end: {:?}",
+            self.bytes
+        );
     }
 
     /// Whether it stands between two frames.
@@ -87,9 +104,14 @@ impl Reader {
     fn response(&self) -> Option<(Received, usize)> {
         let mut headers = [httparse::EMPTY_HEADER; 16];
         let mut response = httparse::Response::new(&mut headers);
-        let httparse::Status::Complete(head) = response.parse(&self.bytes).unwrap() else { return None };
+        let httparse::Status::Complete(head) = response.parse(&self.bytes).unwrap() else {
+            return None;
+        };
         let header = |name: &str| {
-            let found = response.headers.iter().find(|header| header.name.eq_ignore_ascii_case(name));
+            let found = response
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case(name));
             found.map(|header| std::str::from_utf8(header.value).unwrap().to_owned())
         };
         let status = response.code.unwrap();
@@ -97,7 +119,12 @@ impl Reader {
             assert_eq!(header("upgrade").as_deref(), Some("websocket"));
             assert_eq!(header("connection").as_deref(), Some("Upgrade"));
             assert_eq!(header("sec-websocket-accept").as_deref(), Some(ACCEPT));
-            return Some((Received::Upgraded { protocol: header("sec-websocket-protocol").is_some() }, head));
+            return Some((
+                Received::Upgraded {
+                    protocol: header("sec-websocket-protocol").is_some(),
+                },
+                head,
+            ));
         }
         assert!(header("connection").unwrap().starts_with("close"));
         let body: usize = header("content-length").unwrap().parse().unwrap();

@@ -14,7 +14,9 @@ pub enum Sent {
     Head(Head),
     Message(Message),
     /// A message with a path that breaks its rule.
-    BadPath { id: Option<String> },
+    BadPath {
+        id: Option<String>,
+    },
     /// Text that is no message.
     Bad,
     Ping(Vec<u8>),
@@ -28,8 +30,15 @@ pub enum Sent {
 #[derive(Clone, Debug)]
 pub enum Head {
     /// Asks for what there is; `client` is who it should be taken for.
-    Good { origin: Option<&'static str>, client: Option<IpAddr>, protocol: bool },
-    Wrong { status: u16, reason: RefusalReason },
+    Good {
+        origin: Option<&'static str>,
+        client: Option<IpAddr>,
+        protocol: bool,
+    },
+    Wrong {
+        status: u16,
+        reason: RefusalReason,
+    },
 }
 
 /// A well-formed message.
@@ -47,7 +56,10 @@ pub struct Message {
 pub enum Body {
     Absent,
     /// For `connect`.
-    Connect { device: Option<String>, topics: Vec<String> },
+    Connect {
+        device: Option<String>,
+        topics: Vec<String>,
+    },
     /// For `subscribe` and `unsubscribe`.
     Topics(Vec<String>),
     /// Breaks the rule of `connect` and of `subscribe`.
@@ -94,7 +106,10 @@ impl Message {
         }
         random.shuffle(&mut fields);
         let space = if random.bool() { " " } else { "" };
-        format!("{space}{{{}}}{space}", fields.join(if random.bool() { "," } else { "\n, " }))
+        format!(
+            "{space}{{{}}}{space}",
+            fields.join(if random.bool() { "," } else { "\n, " })
+        )
     }
 }
 
@@ -131,7 +146,11 @@ pub fn bad_path_text(random: &mut Rng, id: Option<&str>) -> String {
 pub fn good_head(origin: Option<&str>, forwarded: Option<IpAddr>, protocol: bool) -> String {
     let origin = origin.map_or(String::new(), |origin| format!("Origin: {origin}\r\n"));
     let forwarded = forwarded.map_or(String::new(), |ip| format!("X-Forwarded-For: 8.8.8.8, {ip}\r\n"));
-    let protocol = if protocol { "Sec-WebSocket-Protocol: other, longwire.v1\r\n" } else { "" };
+    let protocol = if protocol {
+        "Sec-WebSocket-Protocol: other, longwire.v1\r\n"
+    } else {
+        ""
+    };
     format!(
         "GET /ws?x=1 HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n{origin}{forwarded}{protocol}\r\n"
@@ -146,14 +165,30 @@ pub fn wrong_head(random: &mut Rng) -> (String, Head, usize) {
     );
     let bad = RefusalReason::BadRequest;
     let (text, status, reason) = match random.u8(..8) {
-        0 => (format!("GET /other HTTP/1.1\r\n{upgrade}"), 404, RefusalReason::NotFound),
+        0 => (
+            format!("GET /other HTTP/1.1\r\n{upgrade}"),
+            404,
+            RefusalReason::NotFound,
+        ),
         1 => (format!("POST /ws HTTP/1.1\r\n{upgrade}"), 405, bad),
         2 => ("GET /ws HTTP/1.1\r\nHost: here\r\n\r\n".to_owned(), 426, bad),
-        3 => (format!("GET /ws HTTP/1.1\r\n{upgrade}").replace("Host: here\r\n", ""), 400, bad),
-        4 => (format!("GET /ws HTTP/1.1\r\n{}{upgrade}", "X: y\r\n".repeat(101)), 431, RefusalReason::HeadTooLarge),
+        3 => (
+            format!("GET /ws HTTP/1.1\r\n{upgrade}").replace("Host: here\r\n", ""),
+            400,
+            bad,
+        ),
+        4 => (
+            format!("GET /ws HTTP/1.1\r\n{}{upgrade}", "X: y\r\n".repeat(101)),
+            431,
+            RefusalReason::HeadTooLarge,
+        ),
         5 => ("\u{16}\u{3}\u{1}".to_owned(), 400, bad),
         6 => ("GET /ws HTTP/1.1\nHost: here\n\n".to_owned(), 400, bad),
-        _ => (format!("GET /ws HTTP/1.1\r\nX: {}", "y".repeat(8192)), 431, RefusalReason::HeadTooLarge),
+        _ => (
+            format!("GET /ws HTTP/1.1\r\nX: {}", "y".repeat(8192)),
+            431,
+            RefusalReason::HeadTooLarge,
+        ),
     };
     let from = match status {
         400 => 1,

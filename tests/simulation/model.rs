@@ -1,7 +1,7 @@
 //! One connection as the contract says it should be: what it is owed and when it ends. Knows nothing of how the gateway
 //! does it; the simulation tells it what was delivered, and holds the gateway to what it answers.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -9,6 +9,7 @@ use longwire::config::Settings;
 use longwire::metrics::{AuthResult, CloseReason, RefusalReason};
 use longwire::shard::Now;
 
+use crate::expect::{Answer, Call, Ending, Expect, Farewell, Tally};
 use crate::messages::{Body, Head, Message, Sent};
 use crate::tokens::{Claims, Token};
 
@@ -18,104 +19,6 @@ pub enum Stage {
     Unauthenticated,
     Open,
     Ended,
-}
-
-/// How a connection ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Ending {
-    Closed(u8),
-    Refused(u8),
-}
-
-impl Ending {
-    pub fn reason(self) -> Option<CloseReason> {
-        match self {
-            Self::Closed(reason) => Some(CloseReason::ALL[reason as usize]),
-            Self::Refused(_) => None,
-        }
-    }
-}
-
-impl From<CloseReason> for Ending {
-    fn from(reason: CloseReason) -> Self {
-        Self::Closed(reason as u8)
-    }
-}
-
-impl From<RefusalReason> for Ending {
-    fn from(reason: RefusalReason) -> Self {
-        Self::Refused(reason as u8)
-    }
-}
-
-/// The close frame that a client should see.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Farewell {
-    /// The socket just ends.
-    None,
-    Exact(Option<u16>, String),
-    /// With some words.
-    Code(u16),
-    /// With `retry_ms=<n>`.
-    Retry(u16),
-}
-
-impl Farewell {
-    /// The table of the contract, section 2.
-    pub fn of(reason: CloseReason) -> Self {
-        use CloseReason::*;
-        let labelled = |code| Self::Exact(Some(code), reason.label().to_owned());
-        match reason {
-            ConnectionLost | HandshakeTimeout => Self::None,
-            ProtocolError => Self::Code(1002),
-            UnsupportedData => Self::Code(1003),
-            BadUtf8 => Self::Code(1007),
-            MessageTooBig => Self::Code(1009),
-            Drain => Self::Retry(1012),
-            Overload => Self::Retry(1013),
-            Client => labelled(1000),
-            PingTimeout => labelled(1001),
-            BadMessages => labelled(1008),
-            Internal => labelled(1011),
-            AuthFailed => labelled(4401),
-            Kicked => labelled(4403),
-            ConnectTimeout => labelled(4408),
-            SessionPolicy => labelled(4409),
-            TokenExpired => labelled(4410),
-            SlowConsumer => labelled(4413),
-            RateLimited => labelled(4429),
-        }
-    }
-}
-
-/// A frame that a client is owed.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Expect {
-    Upgraded { protocol: bool },
-    Refused { status: u16 },
-    Pong(Vec<u8>),
-    /// Exactly this text.
-    Text(String),
-    Reply { id: Option<String>, path: Option<String>, status: u16, body: Answer },
-}
-
-/// What a reply says.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Answer {
-    Error(&'static str),
-    Empty,
-    Topics(BTreeSet<String>),
-    Connected { user: String, expires_at: Option<u64> },
-}
-
-/// A message that a service should get.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Call {
-    pub id: Option<String>,
-    pub path: String,
-    pub body: String,
-    pub user: String,
-    pub device: Option<String>,
 }
 
 /// A login that waits for the session policy.
@@ -134,18 +37,6 @@ pub struct Ground<'a> {
     pub full: bool,
     pub addresses: &'a mut HashMap<IpAddr, usize>,
     pub tally: &'a mut Tally,
-}
-
-/// What the counters of one reactor should say.
-#[derive(Default)]
-pub struct Tally {
-    pub accepted: u64,
-    pub messages: u64,
-    pub auth: BTreeMap<&'static str, u64>,
-    pub endings: BTreeMap<Ending, u64>,
-    pub bytes_in: u64,
-    pub bytes_out: u64,
-    pub matched: u64,
 }
 
 /// See the top of the file.
@@ -223,7 +114,11 @@ impl Model {
 
     /// What was delivered leads to this end.
     pub fn end(&mut self, reason: CloseReason) {
-        let farewell = if self.stage == Stage::Handshake { Farewell::None } else { Farewell::of(reason) };
+        let farewell = if self.stage == Stage::Handshake {
+            Farewell::None
+        } else {
+            Farewell::of(reason)
+        };
         self.end_with(reason, farewell);
     }
 
@@ -289,7 +184,11 @@ impl Model {
     fn head(&mut self, head: &Head, ground: &mut Ground<'_>) {
         let (status, reason) = match head {
             Head::Wrong { status, reason } => (*status, *reason),
-            Head::Good { origin, client, protocol } => {
+            Head::Good {
+                origin,
+                client,
+                protocol,
+            } => {
                 let origins = &ground.settings.server.origins;
                 let max = ground.settings.limits.connections_per_ip;
                 let count = client.map_or(0, |ip| ground.addresses.get(&ip).copied().unwrap_or(0));
@@ -347,7 +246,11 @@ impl Model {
                 _ => (None, Vec::new(), true),
             };
             if self.authenticate(message, device, &topics, wrong, ground) {
-                let body = Answer::Connected { user: self.user.clone(), expires_at: self.expires_at };
+                let body = Answer::Connected {
+                    user: self.user.clone(),
+                    expires_at: self.expires_at,
+                    ping_ms: ground.settings.timeouts.ping_ms,
+                };
                 self.reply(message, body);
             }
             return;
@@ -383,7 +286,11 @@ impl Model {
         ground: &mut Ground<'_>,
     ) -> bool {
         let (claims, device, admitted) = match self.claim.take() {
-            Some(claim) => (claim.claims, claim.device, Some(claim.admitted.expect("went on without an answer"))),
+            Some(claim) => (
+                claim.claims,
+                claim.device,
+                Some(claim.admitted.expect("went on without an answer")),
+            ),
             None => match check(&message.token, ground) {
                 Ok(claims) => {
                     let device = claims.device.clone().or(device);
@@ -423,7 +330,10 @@ impl Model {
                 self.fail(message, 403, code);
                 return false;
             }
-            assert!(connected || !asks_policy(ground.settings), "logged in without asking the session policy");
+            assert!(
+                connected || !asks_policy(ground.settings),
+                "logged in without asking the session policy"
+            );
         }
         *ground.tally.auth.entry(AuthResult::Ok.label()).or_default() += 1;
         self.failures = 0;
@@ -437,7 +347,10 @@ impl Model {
             self.since_ms = ground.now.unix_ms;
         }
         self.topics.extend(topics.iter().cloned());
-        if self.token_end_ms(ground.settings).is_some_and(|end_ms| end_ms <= ground.now.unix_ms) {
+        if self
+            .token_end_ms(ground.settings)
+            .is_some_and(|end_ms| end_ms <= ground.now.unix_ms)
+        {
             // Only where it waited for the session policy for so long.
             self.end(CloseReason::TokenExpired);
             return false;
@@ -458,7 +371,9 @@ impl Model {
     }
 
     fn subscribe(&mut self, message: &Message, ground: &Ground<'_>) {
-        let Body::Topics(topics) = &message.body else { return self.fail(message, 400, "bad_message") };
+        let Body::Topics(topics) = &message.body else {
+            return self.fail(message, 400, "bad_message");
+        };
         if message.path == "subscribe" {
             if let Err(code) = self.may_add(&self.may_subscribe, topics, ground.settings) {
                 return self.fail(message, 403, code);
@@ -473,7 +388,12 @@ impl Model {
     fn reply(&mut self, message: &Message, body: Answer) {
         if message.id.is_some() || message.path == "connect" {
             let path = Some(message.path.clone());
-            self.expected.push_back(Expect::Reply { id: message.id.clone(), path, status: 200, body });
+            self.expected.push_back(Expect::Reply {
+                id: message.id.clone(),
+                path,
+                status: 200,
+                body,
+            });
         }
     }
 
@@ -486,7 +406,12 @@ impl Model {
     /// A reply that says what went wrong.
     pub fn error(&mut self, id: Option<&str>, path: Option<&str>, status: u16, code: &'static str) {
         let (id, path) = (id.map(str::to_owned), path.map(str::to_owned));
-        self.expected.push_back(Expect::Reply { id, path, status, body: Answer::Error(code) });
+        self.expected.push_back(Expect::Reply {
+            id,
+            path,
+            status,
+            body: Answer::Error(code),
+        });
     }
 }
 
@@ -506,7 +431,10 @@ pub fn check(token: &Token, ground: &Ground<'_>) -> Result<Claims, (AuthResult, 
         Token::Signed(claims) => {
             if claims.expires_at.is_none() && ground.settings.auth.require_exp {
                 Err((AuthResult::Invalid, "token_invalid"))
-            } else if claims.expires_at.is_some_and(|at| at * 1_000 + leeway_ms <= ground.now.unix_ms) {
+            } else if claims
+                .expires_at
+                .is_some_and(|at| at * 1_000 + leeway_ms <= ground.now.unix_ms)
+            {
                 Err((AuthResult::Expired, "token_expired"))
             } else if claims.not_before * 1_000 > ground.now.unix_ms + leeway_ms {
                 Err((AuthResult::NotYetValid, "token_not_yet_valid"))

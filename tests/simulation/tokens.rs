@@ -56,7 +56,11 @@ fn mint(claims: &Claims, secret: &str) -> String {
         ("paths", claims.paths.as_ref().map(|paths| json!(paths))),
         ("topics", claims.topics.as_ref().map(|topics| json!(topics))),
     ];
-    payload.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    payload.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?))),
+    );
     let key = EncodingKey::from_secret(secret.as_bytes());
     jsonwebtoken::encode(&Header::new(Algorithm::HS256), &payload, &key).unwrap()
 }

@@ -51,7 +51,11 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(capacity: usize) -> Self {
-        Self { capacity, writable: true, ..Self::default() }
+        Self {
+            capacity,
+            writable: true,
+            ..Self::default()
+        }
     }
 
     pub fn send(&mut self, bytes: &[u8]) {

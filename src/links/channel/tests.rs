@@ -27,8 +27,10 @@ impl Pillow {
     /// Panics if nobody wakes it: a lost wake-up fails the test instead of hanging it.
     fn sleep(&self) {
         let woken = self.woken.lock().unwrap();
-        let (mut woken, waited) =
-            self.changed.wait_timeout_while(woken, Duration::from_secs(60), |woken| !*woken).unwrap();
+        let (mut woken, waited) = self
+            .changed
+            .wait_timeout_while(woken, Duration::from_secs(60), |woken| !*woken)
+            .unwrap();
         assert!(!waited.timed_out(), "nobody woke the reader");
         *woken = false;
     }
@@ -38,7 +40,9 @@ impl Pillow {
     }
 }
 
-fn pillow_channel<T>(capacity: usize) -> (Sender<T, Arc<Pillow>>, Receiver<T, Arc<Pillow>>, Arc<Pillow>) {
+type Pillowed<T> = (Sender<T, Arc<Pillow>>, Receiver<T, Arc<Pillow>>, Arc<Pillow>);
+
+fn pillow_channel<T>(capacity: usize) -> Pillowed<T> {
     let pillow = Arc::<Pillow>::default();
     let (sender, receiver) = channel(capacity, Arc::clone(&pillow));
     (sender, receiver, pillow)
@@ -56,7 +60,10 @@ fn items_come_out_in_order_and_a_full_queue_gives_the_item_back() {
     assert_eq!((sender.len(), receiver.len()), (2, 2));
     assert_eq!(receiver.take(), Some("a"));
     assert_eq!(sender.clone().send("d"), Ok(()));
-    assert_eq!([receiver.take(), receiver.take(), receiver.take()], [Some("b"), Some("d"), None]);
+    assert_eq!(
+        [receiver.take(), receiver.take(), receiver.take()],
+        [Some("b"), Some("d"), None]
+    );
 }
 
 #[test]
@@ -110,7 +117,10 @@ fn a_mio_waker_ends_a_poll() {
     let mut events = mio::Events::with_capacity(8);
     poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
     receiver.awake();
-    assert_eq!(events.iter().map(mio::event::Event::token).collect::<Vec<_>>(), [mio::Token(7)]);
+    assert_eq!(
+        events.iter().map(mio::event::Event::token).collect::<Vec<_>>(),
+        [mio::Token(7)]
+    );
     writer.join().unwrap().unwrap();
     assert_eq!(receiver.take(), Some("hello"));
 }

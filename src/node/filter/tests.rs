@@ -92,7 +92,9 @@ proptest! {
 /// The share of users not held for whom it says yes.
 fn false_yes(filter: &UserFilter, salt: u64) -> f64 {
     let asked = 20_000;
-    let yes = (0..asked).filter(|&n| filter.may_hold(hash_of(1_000_000_000 + salt * asked + n))).count();
+    let yes = (0..asked)
+        .filter(|&n| filter.may_hold(hash_of(1_000_000_000 + salt * asked + n)))
+        .count();
     yes as f64 / asked as f64
 }
 
@@ -163,8 +165,13 @@ fn a_reader_never_misses_a_user_while_the_filter_grows() {
                     // The newest, a few at random, and in the end all of them.
                     let known = added.load(Ordering::Acquire) as u64;
                     turn += 1;
-                    for number in (known.saturating_sub(10)..known).chain((0..10).map(|n| hash_of(turn * 10 + n) % known.max(1))) {
-                        assert!(number >= known || filter.may_hold(hash_of(number)), "{number} of {known}");
+                    let newest = known.saturating_sub(10)..known;
+                    let random = (0..10).map(|n| hash_of(turn * 10 + n) % known.max(1));
+                    for number in newest.chain(random) {
+                        assert!(
+                            number >= known || filter.may_hold(hash_of(number)),
+                            "{number} of {known}"
+                        );
                     }
                 }
                 assert!((0..USERS).all(|number| filter.may_hold(hash_of(number))));

@@ -210,10 +210,9 @@ impl Decoder {
         Ok(Progress::Event(event))
     }
 
-    /// Gives the box back once nothing is in it.
+    /// Gives the box back unless a message is under way. Called between two frames only, when nothing else is in it.
     fn release_if_idle(&mut self) {
-        self.partial
-            .take_if(|partial| partial.header_bytes == 0 && partial.frame.is_none() && partial.message.is_none());
+        self.partial.take_if(|partial| partial.message.is_none());
     }
 }
 

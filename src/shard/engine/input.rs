@@ -7,7 +7,7 @@ use super::{CLOSE_WAIT_MS, Engine};
 use crate::metrics::{CloseReason, RefusalReason};
 use crate::protocol::frame::{self, Event, Opcode, Violation};
 use crate::protocol::handshake::{self, Refused, Scan};
-use crate::shard::connection::{Connection, Key, Kept, Stage};
+use crate::shard::connection::{Connection, Kept, Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
 use crate::shard::{Application, Flow, Message, NEVER, Urgency};
 
@@ -34,8 +34,7 @@ impl<S: Default> Engine<S> {
     pub(in crate::shard) fn wants_read(&self, key: Key) -> bool {
         self.get(key).is_some_and(|connection| match connection.stage {
             Stage::Unauthenticated | Stage::Open => {
-                !matches!(connection.kept.as_deref(), Some(Kept::Message { .. }))
-                    && connection.queued_bytes() <= self.rules.read_pause_bytes
+                !connection.holds_message() && connection.queued_bytes() <= self.rules.read_pause_bytes
             }
             Stage::Handshake | Stage::Closing => true,
             Stage::Dead => false,
@@ -84,6 +83,7 @@ impl<S: Default> Engine<S> {
             Err(refused) => {
                 let reason = match refused {
                     Refused::NotFound => RefusalReason::NotFound,
+                    Refused::HeadTooLarge => RefusalReason::HeadTooLarge,
                     _ => RefusalReason::BadRequest,
                 };
                 return self.refuse(key, reason, refused.response());
@@ -94,7 +94,7 @@ impl<S: Default> Engine<S> {
             return self.refuse(key, refusal.reason, answer);
         }
         let answer = Frame::plain(handshake::accept_response(&request));
-        let first_ping_ms = self.first_ping_ms();
+        let first_ping_ms = self.first_ping_at();
         self.enqueue(key.index, answer, Urgency::Urgent);
         self.move_to(key.index, Stage::Unauthenticated);
         self.connections[key.index as usize].deadline_ms = first_ping_ms;
@@ -102,12 +102,6 @@ impl<S: Default> Engine<S> {
         if !rest.is_empty() {
             self.receive_frames(application, key, rest);
         }
-    }
-
-    /// The first ping comes at a random moment of the interval, so that a crowd that connected at once is pinged spread.
-    fn first_ping_ms(&mut self) -> u64 {
-        let ping_ms = self.rules.ping_ms;
-        self.now.ms() + self.random.u64(ping_ms / 2..=ping_ms)
     }
 
     fn refuse_head(&mut self, key: Key, reason: RefusalReason) {
@@ -137,7 +131,10 @@ impl<S: Default> Engine<S> {
     where
         A: Application<Session = S>,
     {
-        let rules = frame::Rules { max_message_bytes: self.rules.message_bytes_max, binary: self.rules.binary };
+        let rules = frame::Rules {
+            max_message_bytes: self.rules.message_bytes_max,
+            binary: self.rules.binary,
+        };
         let mut decoder = std::mem::take(&mut self.connections[key.index as usize].decoder);
         loop {
             let event = match decoder.next(&mut input, rules) {
@@ -180,7 +177,11 @@ impl<S: Default> Engine<S> {
             Message::Text(message) => (true, message.as_bytes()),
             Message::Binary(message) => (false, message),
         };
-        let kept = Kept::Message { text, message: message.to_vec(), rest: rest.to_vec() };
+        let kept = Kept::Message {
+            text,
+            message: message.to_vec(),
+            rest: rest.to_vec(),
+        };
         self.connections[key.index as usize].kept = Some(Box::new(kept));
     }
 
@@ -189,9 +190,18 @@ impl<S: Default> Engine<S> {
     where
         A: Application<Session = S>,
     {
-        let Some(connection) = self.get_mut(key).filter(|connection| connection.is_live()) else { return };
+        let Some(connection) = self.get_mut(key).filter(|connection| connection.is_live()) else {
+            return;
+        };
         let Some(kept) = connection.kept.take() else { return };
-        let Kept::Message { text, message, mut rest } = *kept else { return };
+        let Kept::Message {
+            text,
+            message,
+            mut rest,
+        } = *kept
+        else {
+            return;
+        };
         let view = match std::str::from_utf8(&message) {
             Ok(string) if text => Message::Text(string),
             _ => Message::Binary(&message),
@@ -237,8 +247,8 @@ impl<S: Default> Engine<S> {
         connection.deaf = true;
         if connection.is_live() {
             self.close_with(key, reason, reason.code(), violation.text());
-        } else {
-            // Closing already: there is nobody left to tell.
+        } else if connection.queue == QueueId::NONE {
+            // Told already, and nothing that it says can be understood.
             self.bury(key.index);
         }
     }

@@ -7,15 +7,17 @@ use std::rc::Rc;
 use super::{Engine, Sent, Urgency};
 use crate::metrics::CloseReason;
 use crate::protocol::frame;
+use crate::shard::NEVER;
 use crate::shard::connection::{Dirty, Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
-use crate::shard::NEVER;
 
 impl<S> Engine<S> {
     /// Queues a frame. A queue past its limit closes the connection: it is dropped, the close frame takes its place.
     pub fn send(&mut self, key: Key, frame: Rc<Frame>, urgency: Urgency) -> Sent {
         let limit = self.rules.outbound_bytes_max;
-        let Some(connection) = self.get(key).filter(|connection| connection.is_live()) else { return Sent::Gone };
+        let Some(connection) = self.get(key).filter(|connection| connection.is_live()) else {
+            return Sent::Gone;
+        };
         if connection.queued_bytes() + frame.bytes.len() <= limit {
             self.enqueue(key.index, frame, urgency);
             return Sent::Queued;
@@ -66,7 +68,10 @@ impl<S> Engine<S> {
                 && connection.dirty == wanted
             {
                 connection.dirty = Dirty::Clean;
-                return Some(Key { index, generation: connection.generation });
+                return Some(Key {
+                    index,
+                    generation: connection.generation,
+                });
             }
         }
         None
@@ -91,17 +96,24 @@ impl<S> Engine<S> {
 
     /// The socket can be written again, or the turn's budget for this connection was spent: come back to it.
     pub fn write_again(&mut self, key: Key, urgency: Urgency) {
-        if self.get(key).is_some_and(|connection| connection.queue != QueueId::NONE) && !self.is_dirty(key.index) {
+        if self
+            .get(key)
+            .is_some_and(|connection| connection.queue != QueueId::NONE)
+            && !self.is_dirty(key.index)
+        {
             self.mark_dirty(key.index, urgency);
         }
     }
 
     pub(in crate::shard) fn pending<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>]) -> usize {
-        self.get(key).map_or(0, |connection| self.queues.slices(connection.queue, slices))
+        self.get(key)
+            .map_or(0, |connection| self.queues.slices(connection.queue, slices))
     }
 
     pub(in crate::shard) fn wrote(&mut self, key: Key, n: usize, now_us: u64) -> bool {
-        let Some(connection) = self.connections.get_mut(key.index as usize) else { return false };
+        let Some(connection) = self.connections.get_mut(key.index as usize) else {
+            return false;
+        };
         if connection.generation != key.generation {
             return false;
         }
@@ -163,7 +175,11 @@ impl<S> Engine<S> {
         let index = self
             .queues
             .owners()
-            .filter(|&index| self.connections.get(index as usize).is_some_and(|connection| connection.is_live()))
+            .filter(|&index| {
+                self.connections
+                    .get(index as usize)
+                    .is_some_and(|connection| connection.is_live())
+            })
             .max_by_key(|&index| self.connections[index as usize].queued_bytes)?;
         Some(self.key_of(index))
     }
@@ -171,9 +187,9 @@ impl<S> Engine<S> {
     pub(super) fn drop_unwritten(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
         let mut dropped_pushes = 0;
-        let left = self
-            .queues
-            .drop_unwritten(&mut connection.queue, |frame| dropped_pushes += u64::from(frame.pushed_at_us.is_some()));
+        let left = self.queues.drop_unwritten(&mut connection.queue, |frame| {
+            dropped_pushes += u64::from(frame.pushed_at_us.is_some())
+        });
         self.outbound_bytes -= connection.queued_bytes() - left;
         connection.queued_bytes = left as u32;
         self.counters().deliveries_dropped.add(dropped_pushes);
@@ -181,7 +197,11 @@ impl<S> Engine<S> {
 
     pub(super) fn discard_queue(&mut self, index: u32) {
         let connection = &mut self.connections[index as usize];
-        let pushes = self.queues.frames(connection.queue).filter(|frame| frame.pushed_at_us.is_some()).count();
+        let pushes = self
+            .queues
+            .frames(connection.queue)
+            .filter(|frame| frame.pushed_at_us.is_some())
+            .count();
         self.queues.release(&mut connection.queue);
         self.outbound_bytes -= connection.queued_bytes();
         connection.queued_bytes = 0;

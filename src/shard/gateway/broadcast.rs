@@ -61,7 +61,12 @@ impl Counts {
     }
 
     pub fn notice(self, ticket: Ticket) -> Notice {
-        Notice::Pushed { ticket, matched: self.matched, queued: self.queued, dropped: self.dropped }
+        Notice::Pushed {
+            ticket,
+            matched: self.matched,
+            queued: self.queued,
+            dropped: self.dropped,
+        }
     }
 }
 
@@ -84,7 +89,13 @@ impl Broadcasts {
 
     fn add(&mut self, to: To, frame: Rc<Frame>, ticket: Option<Ticket>) {
         self.last_number += 1;
-        self.jobs.push_back(Job { number: self.last_number, to, frame, ticket, counts: Counts::default() });
+        self.jobs.push_back(Job {
+            number: self.last_number,
+            to,
+            frame,
+            ticket,
+            counts: Counts::default(),
+        });
     }
 
     /// Gives a connection what the fan-outs under way have for it, in their order.
@@ -97,7 +108,9 @@ impl Broadcasts {
 
 impl Job {
     fn serve(&mut self, engine: &mut Engine<Session>, topics: &Topics, index: u32, urgency: Urgency) {
-        let Some((key, connection)) = engine.at(index) else { return };
+        let Some((key, connection)) = engine.at(index) else {
+            return;
+        };
         if connection.stage() != Stage::Open || connection.session.broadcast_number >= self.number {
             return;
         }
@@ -154,7 +167,10 @@ impl Gateway {
     ) {
         let to = match topic {
             None => To::All { cursor: 0 },
-            Some(name) => To::Topic { cursor: self.topics.members(&self.node, &name), name },
+            Some(name) => To::Topic {
+                cursor: self.topics.members(&self.node, &name),
+                name,
+            },
         };
         self.broadcasts.add(to, frame, ticket);
         if self.broadcasts.len() == 1 {

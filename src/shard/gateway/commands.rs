@@ -16,7 +16,12 @@ use crate::shard::outbound::Frame;
 impl Gateway {
     pub(super) fn carry_out(&mut self, engine: &mut Engine<Session>, command: Command) {
         match command {
-            Command::Push { target: Target::User(user), frame, arrived_us, ticket } => {
+            Command::Push {
+                target: Target::User(user),
+                frame,
+                arrived_us,
+                ticket,
+            } => {
                 let mut counts = Counts::default();
                 let frame = Frame::push(frame, arrived_us);
                 self.each_connection(engine, &user, |gateway, engine, key| {
@@ -25,23 +30,45 @@ impl Gateway {
                 });
                 self.notices.extend(ticket.map(|ticket| counts.notice(ticket)));
             }
-            Command::Push { target: Target::Topic(topic), frame, arrived_us, ticket } => {
+            Command::Push {
+                target: Target::Topic(topic),
+                frame,
+                arrived_us,
+                ticket,
+            } => {
                 self.broadcast(engine, Some(topic), Frame::push(frame, arrived_us), ticket);
             }
-            Command::Push { target: Target::All, frame, arrived_us, ticket } => {
+            Command::Push {
+                target: Target::All,
+                frame,
+                arrived_us,
+                ticket,
+            } => {
                 self.broadcast(engine, None, Frame::push(frame, arrived_us), ticket);
             }
-            Command::KickUser { user, code, text, ticket } => {
+            Command::KickUser {
+                user,
+                code,
+                text,
+                ticket,
+            } => {
                 let mut closed = 0;
                 self.each_connection(engine, &user, |_, engine, key| {
                     closed += u64::from(kick(engine, key, code, &text));
                 });
-                self.notices.extend(ticket.map(|ticket| Notice::Kicked { ticket, closed }));
+                self.notices
+                    .extend(ticket.map(|ticket| Notice::Kicked { ticket, closed }));
             }
-            Command::KickConnection { connection, code, text, ticket } => {
+            Command::KickConnection {
+                connection,
+                code,
+                text,
+                ticket,
+            } => {
                 let key = self.key_of(engine, connection);
                 let closed = u64::from(key.is_some_and(|key| kick(engine, key, code, &text)));
-                self.notices.extend(ticket.map(|ticket| Notice::Kicked { ticket, closed }));
+                self.notices
+                    .extend(ticket.map(|ticket| Notice::Kicked { ticket, closed }));
             }
             Command::FindUser { user, ticket } => self.find_user(engine, &user, ticket),
             Command::Reply { connection, frame } => {
@@ -71,7 +98,9 @@ impl Gateway {
         user: &UserName,
         mut act: impl FnMut(&mut Self, &mut Engine<Session>, Key),
     ) {
-        let Some(id) = self.users.find(&user.name, user.hash) else { return };
+        let Some(id) = self.users.find(&user.name, user.hash) else {
+            return;
+        };
         let mut index = self.users.first(id);
         while index != users::NONE {
             let next = engine.session(index).next;
@@ -84,7 +113,9 @@ impl Gateway {
     fn find_user(&mut self, engine: &mut Engine<Session>, user: &UserName, ticket: Ticket) {
         let mut connections = Vec::new();
         self.each_connection(engine, user, |gateway, engine, key| {
-            let Some(connection) = engine.get(key).filter(|connection| connection.is_live()) else { return };
+            let Some(connection) = engine.get(key).filter(|connection| connection.is_live()) else {
+                return;
+            };
             let session = &connection.session;
             connections.push(ConnectionInfo {
                 connection: gateway.connection_id(engine, key),
@@ -107,7 +138,10 @@ impl Gateway {
                 return;
             }
         };
-        let settings = Settings { sessions: self.settings.sessions.clone(), ..settings.clone() };
+        let settings = Settings {
+            sessions: self.settings.sessions.clone(),
+            ..settings.clone()
+        };
         self.verifier = verifier;
         self.permission_sets = PermissionSets::new(&settings.auth);
         if settings.server.connections_max > 0 {

@@ -4,9 +4,9 @@
 use super::{Gateway, Session};
 use crate::links::Notice;
 use crate::metrics::CloseReason;
+use crate::shard::Next;
 use crate::shard::connection::Stage;
 use crate::shard::engine::Engine;
-use crate::shard::Next;
 
 /// Closes a turn, however late the drain is.
 const CLOSES_A_TURN: u32 = 256;
@@ -41,7 +41,11 @@ impl Drain {
     /// How many connections should be closed by now.
     fn due(&self, now_ms: u64) -> u64 {
         let elapsed_ms = now_ms - self.started_ms;
-        if elapsed_ms >= self.window_ms { u64::MAX } else { self.total * elapsed_ms / self.window_ms }
+        if elapsed_ms >= self.window_ms {
+            u64::MAX
+        } else {
+            self.total * elapsed_ms / self.window_ms
+        }
     }
 }
 
@@ -61,14 +65,18 @@ impl Gateway {
 
     pub(super) fn advance_drain(&mut self, engine: &mut Engine<Session>) -> Next {
         let reactors = self.node.reactors() as u64;
-        let Some(drain) = &mut self.drain else { return Next::Idle };
+        let Some(drain) = &mut self.drain else {
+            return Next::Idle;
+        };
         let now_ms = engine.now().ms();
         let due = drain.due(now_ms);
         let mut budget = CLOSES_A_TURN;
         while drain.closed < due && budget > 0 && drain.cursor < engine.slots() {
             let slot = drain.cursor;
             drain.cursor += 1;
-            let Some((key, connection)) = engine.at(slot) else { continue };
+            let Some((key, connection)) = engine.at(slot) else {
+                continue;
+            };
             match connection.stage() {
                 Stage::Unauthenticated | Stage::Open => {
                     // Every client of the node has a slot of its own, on whatever reactor it is.
@@ -93,6 +101,10 @@ impl Gateway {
             // Requests that came after the cursor had passed.
             drain.cursor = 0;
         }
-        if budget == 0 { Next::Now } else { Next::At(now_ms + STEP_MS) }
+        if budget == 0 {
+            Next::Now
+        } else {
+            Next::At(now_ms + STEP_MS)
+        }
     }
 }

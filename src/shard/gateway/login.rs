@@ -44,7 +44,11 @@ impl PermissionSets {
         let paths = auth.default_paths.iter().map(String::as_str).collect();
         let topics = auth.default_topics.iter().map(String::as_str).collect();
         Self {
-            default: Rc::new(Permissions { paths, topics, claims: None }),
+            default: Rc::new(Permissions {
+                paths,
+                topics,
+                claims: None,
+            }),
             default_paths: auth.default_paths.clone(),
             default_topics: auth.default_topics.clone(),
             sets: HashMap::default(),
@@ -61,9 +65,25 @@ impl PermissionSets {
         }
         let (default_paths, default_topics) = (&self.default_paths, &self.default_topics);
         let set = self.sets.entry(claims).or_insert_with_key(|claims| {
-            let paths = claims.0.as_ref().unwrap_or(default_paths).iter().map(String::as_str).collect();
-            let topics = claims.1.as_ref().unwrap_or(default_topics).iter().map(String::as_str).collect();
-            Rc::new(Permissions { paths, topics, claims: Some(claims.clone()) })
+            let paths = claims
+                .0
+                .as_ref()
+                .unwrap_or(default_paths)
+                .iter()
+                .map(String::as_str)
+                .collect();
+            let topics = claims
+                .1
+                .as_ref()
+                .unwrap_or(default_topics)
+                .iter()
+                .map(String::as_str)
+                .collect();
+            Rc::new(Permissions {
+                paths,
+                topics,
+                claims: Some(claims.clone()),
+            })
         });
         set.clone()
     }
@@ -102,6 +122,15 @@ pub(super) enum Checked {
     Hold,
     /// Refused, and the client told.
     Answered,
+}
+
+/// What a look at a token came to.
+enum Verified {
+    Valid(Login),
+    /// This turn's budget is spent.
+    Later,
+    /// Not valid, and the client told.
+    Refused,
 }
 
 impl Gateway {
@@ -153,9 +182,9 @@ impl Gateway {
         let login = match self.logins.remove(&key.index) {
             Some(login) => login,
             None => match self.verify(engine, key, incoming, device, resumed) {
-                Ok(Some(login)) => login,
-                Ok(None) => return Checked::Hold,
-                Err(()) => return Checked::Answered,
+                Verified::Valid(login) => login,
+                Verified::Later => return Checked::Hold,
+                Verified::Refused => return Checked::Answered,
             },
         };
         let session = engine.session(key.index);
@@ -166,7 +195,12 @@ impl Gateway {
         };
         if connected && self.users.name(session.user) != login.claims.user {
             engine.counters().auth[AuthResult::UserMismatch as usize].add(1);
-            return refused(self, engine, ErrorCode::UserMismatch, "the token is of another user than this connection");
+            return refused(
+                self,
+                engine,
+                ErrorCode::UserMismatch,
+                "the token is of another user than this connection",
+            );
         }
         if login.admitted == Some(false) {
             engine.counters().auth[AuthResult::SessionPolicy as usize].add(1);
@@ -176,7 +210,9 @@ impl Gateway {
             engine.close(key, CloseReason::SessionPolicy);
             return checked;
         }
-        let permissions = self.permission_sets.get((login.claims.paths.clone(), login.claims.topics.clone()));
+        let permissions = self
+            .permission_sets
+            .get((login.claims.paths.clone(), login.claims.topics.clone()));
         if login.admitted.is_none() {
             // Only now does anybody else hear of this login: whatever can be wrong with it has been looked at.
             let may = self.may_subscribe(engine.session(key.index), Some(&permissions), topics);
@@ -196,7 +232,7 @@ impl Gateway {
         Checked::Ok
     }
 
-    /// The signature and the claims. `Ok(None)`: this turn's budget is spent.
+    /// The signature and the claims.
     fn verify(
         &mut self,
         engine: &mut Engine<Session>,
@@ -204,28 +240,37 @@ impl Gateway {
         incoming: &Incoming<'_>,
         device: Option<&str>,
         resumed: bool,
-    ) -> Result<Option<Login>, ()> {
+    ) -> Verified {
         let token = match &incoming.token {
             Token::Text(token) => token,
             Token::Absent => {
                 let what = "connect needs a token";
-                return Err(self.refuse_token(engine, key, incoming, ErrorCode::TokenMissing, what));
+                return self.refuse_token(engine, key, incoming, ErrorCode::TokenMissing, what);
             }
             Token::NotAString => {
                 let what = "the token is not a string";
-                return Err(self.refuse_token(engine, key, incoming, ErrorCode::TokenInvalid, what));
+                return self.refuse_token(engine, key, incoming, ErrorCode::TokenInvalid, what);
             }
         };
         // Whoever waits already comes first; a resumed one is the first.
         if self.token_cost_left == 0 || (!resumed && !self.token_waiting.is_empty()) {
             self.token_waiting.push_back(key);
-            return Ok(None);
+            return Verified::Later;
         }
         self.token_cost_left = self.token_cost_left.saturating_sub(self.verifier.cost(token));
         match self.verifier.verify(token, engine.now().unix_ms) {
             Ok(claims) => {
-                let device = claims.device.as_deref().filter(|device| !device.is_empty()).or(device).map(Box::from);
-                Ok(Some(Login { claims, device, admitted: None }))
+                let device = claims
+                    .device
+                    .as_deref()
+                    .filter(|device| !device.is_empty())
+                    .or(device)
+                    .map(Box::from);
+                Verified::Valid(Login {
+                    claims,
+                    device,
+                    admitted: None,
+                })
             }
             Err(error) => {
                 let code = match error {
@@ -233,7 +278,7 @@ impl Gateway {
                     TokenError::Expired => ErrorCode::TokenExpired,
                     TokenError::NotYetValid => ErrorCode::TokenNotYetValid,
                 };
-                Err(self.refuse_token(engine, key, incoming, code, &error.to_string()))
+                self.refuse_token(engine, key, incoming, code, &error.to_string())
             }
         }
     }
@@ -245,7 +290,7 @@ impl Gateway {
         incoming: &Incoming<'_>,
         code: ErrorCode,
         what: &str,
-    ) {
+    ) -> Verified {
         let result = match code {
             ErrorCode::TokenMissing => AuthResult::Missing,
             ErrorCode::TokenExpired => AuthResult::Expired,
@@ -259,6 +304,7 @@ impl Gateway {
         if *failures >= AUTH_FAILURES_MAX {
             engine.close(key, CloseReason::AuthFailed);
         }
+        Verified::Refused
     }
 
     fn has_session_policy(&self) -> bool {
@@ -270,7 +316,11 @@ impl Gateway {
         let connection = self.connection_id(engine, key);
         engine.session_mut(key.index).claimed = true;
         let (user, device) = (login.claims.user.as_str().into(), login.device.clone());
-        self.notices.push_back(Notice::Claim { connection, user, device });
+        self.notices.push_back(Notice::Claim {
+            connection,
+            user,
+            device,
+        });
         self.logins.insert(key.index, login);
     }
 
@@ -285,7 +335,9 @@ impl Gateway {
     /// Goes on with logins that the last turn's budget did not reach.
     pub(super) fn check_waiting_tokens(&mut self, engine: &mut Engine<Session>) {
         while self.token_cost_left > 0 {
-            let Some(key) = self.token_waiting.pop_front() else { return };
+            let Some(key) = self.token_waiting.pop_front() else {
+                return;
+            };
             engine.resume(self, key);
         }
     }
@@ -301,7 +353,6 @@ impl Gateway {
             session.device = login.device;
             session.broadcast_number = self.broadcasts.last_number();
             self.users.join(engine, &self.node, key.index, &login.claims.user);
-            engine.counters().users.set(self.users.len() as u64);
             engine.authenticated(key);
         }
         if let Some(before) = before {
@@ -317,7 +368,9 @@ impl Gateway {
         if expires_at_s == NEVER {
             return engine.set_application_deadline(key, NEVER);
         }
-        let end_unix_ms = expires_at_s.saturating_mul(1_000).saturating_add(self.settings.auth.leeway_ms);
+        let end_unix_ms = expires_at_s
+            .saturating_mul(1_000)
+            .saturating_add(self.settings.auth.leeway_ms);
         if end_unix_ms <= now.unix_ms {
             engine.close(key, CloseReason::TokenExpired);
         } else {
@@ -326,7 +379,10 @@ impl Gateway {
     }
 
     fn answer_connect(&mut self, engine: &mut Engine<Session>, key: Key, id: Option<&str>) {
-        if engine.get(key).is_none_or(|connection| connection.stage() != Stage::Open) {
+        if engine
+            .get(key)
+            .is_none_or(|connection| connection.stage() != Stage::Open)
+        {
             return;
         }
         let session = engine.session(key.index);

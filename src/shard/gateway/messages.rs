@@ -10,10 +10,10 @@ use super::{Gateway, NOTICES_WAITING_MAX, Session};
 use crate::links::{Call, Notice};
 use crate::metrics::CloseReason;
 use crate::protocol::message::{self, Bad, ErrorCode, Incoming, Token};
+use crate::shard::Flow;
 use crate::shard::connection::{Key, Stage};
 use crate::shard::engine::{Engine, Urgency};
 use crate::shard::outbound::Frame;
-use crate::shard::Flow;
 
 /// Malformed messages in a row after which the connection is closed.
 const BAD_MESSAGES_MAX: u8 = 10;
@@ -64,7 +64,10 @@ impl Gateway {
                 Checked::Answered => return Flow::Continue,
             }
         }
-        if engine.get(key).is_none_or(|connection| connection.stage() != Stage::Open) {
+        if engine
+            .get(key)
+            .is_none_or(|connection| connection.stage() != Stage::Open)
+        {
             let what = "send connect with a valid token first";
             self.fail_path(engine, key, incoming, ErrorCode::NotConnected, what);
             return Flow::Continue;
@@ -84,7 +87,11 @@ impl Gateway {
 
     fn call(&mut self, engine: &mut Engine<Session>, key: Key, incoming: &Incoming<'_>) {
         let session = engine.session(key.index);
-        if !session.permissions.as_ref().is_some_and(|permissions| permissions.paths.matches(&incoming.path)) {
+        if !session
+            .permissions
+            .as_ref()
+            .is_some_and(|permissions| permissions.paths.matches(&incoming.path))
+        {
             let what = "the token's claim paths does not cover this path";
             return self.fail_path(engine, key, incoming, ErrorCode::PathForbidden, what);
         }
@@ -106,7 +113,14 @@ impl Gateway {
     pub(super) fn refuse_call(&mut self, engine: &mut Engine<Session>, call: &Call) {
         if let Some(key) = self.key_of(engine, call.connection) {
             let what = "this node has too many calls under way: try again later";
-            self.fail(engine, key, call.id.as_deref(), Some(&call.path), ErrorCode::Overloaded, what);
+            self.fail(
+                engine,
+                key,
+                call.id.as_deref(),
+                Some(&call.path),
+                ErrorCode::Overloaded,
+                what,
+            );
         }
     }
 
@@ -151,16 +165,28 @@ impl Gateway {
         topics: &[Cow<'_, str>],
     ) -> Result<(), (ErrorCode, &'static str)> {
         let permissions = permissions.or(session.permissions.as_deref());
-        if !topics.iter().all(|topic| permissions.is_some_and(|permissions| permissions.topics.matches(topic))) {
-            return Err((ErrorCode::TopicForbidden, "the token's claim topics does not cover every one of these topics"));
+        if !topics
+            .iter()
+            .all(|topic| permissions.is_some_and(|permissions| permissions.topics.matches(topic)))
+        {
+            return Err((
+                ErrorCode::TopicForbidden,
+                "the token's claim topics does not cover every one of these topics",
+            ));
         }
         let max = self.settings.limits.topics_per_connection;
-        let mut new: Vec<&str> =
-            topics.iter().map(|topic| &**topic).filter(|topic| !self.topics.is_member(session, topic)).collect();
+        let mut new: Vec<&str> = topics
+            .iter()
+            .map(|topic| &**topic)
+            .filter(|topic| !self.topics.is_member(session, topic))
+            .collect();
         new.sort_unstable();
         new.dedup();
         if !new.is_empty() && session.subscriptions().len() + new.len() > max {
-            return Err((ErrorCode::TooManyTopics, "that would be more than limits.topics_per_connection"));
+            return Err((
+                ErrorCode::TooManyTopics,
+                "that would be more than limits.topics_per_connection",
+            ));
         }
         Ok(())
     }
@@ -231,7 +257,11 @@ impl Gateway {
         what: &str,
     ) {
         if id.is_some() {
-            engine.send(key, Frame::plain(message::error_reply(id, path, code, what)), Urgency::Urgent);
+            engine.send(
+                key,
+                Frame::plain(message::error_reply(id, path, code, what)),
+                Urgency::Urgent,
+            );
         }
     }
 

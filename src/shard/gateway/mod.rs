@@ -29,7 +29,7 @@ use super::connection::{Key, Stage};
 use super::engine::{Engine, Rules};
 use super::{Application, Flow, Message, NEVER, Next, Refusal};
 use broadcast::Broadcasts;
-use login::{Login, Permissions, PermissionSets};
+use login::{Login, PermissionSets, Permissions};
 use topics::{Subscription, Topics};
 use users::Users;
 
@@ -171,7 +171,10 @@ impl Gateway {
     /// The key that an id stands for, if it is one of this process and reactor.
     fn key_of(&self, engine: &Engine<Session>, id: ConnectionId) -> Option<Key> {
         let ours = id.epoch == self.node.epoch() && usize::from(id.reactor) == engine.reactor();
-        let key = Key { index: id.index, generation: id.generation };
+        let key = Key {
+            index: id.index,
+            generation: id.generation,
+        };
         (ours && engine.get(key).is_some()).then_some(key)
     }
 
@@ -181,11 +184,15 @@ impl Gateway {
     }
 
     fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
-        self.settings.server.trusted_proxies.iter().any(|proxy| match (proxy, peer) {
-            (TrustedProxy::Unix, None) => true,
-            (TrustedProxy::Range { base, prefix_bits }, Some(ip)) => in_range(*base, *prefix_bits, ip),
-            _ => false,
-        })
+        self.settings
+            .server
+            .trusted_proxies
+            .iter()
+            .any(|proxy| match (proxy, peer) {
+                (TrustedProxy::Unix, None) => true,
+                (TrustedProxy::Range { base, prefix_bits }, Some(ip)) => in_range(*base, *prefix_bits, ip),
+                _ => false,
+            })
     }
 
     /// Where the client really is: the peer, or whom a trusted proxy names.
@@ -238,22 +245,44 @@ impl Application for Gateway {
     }
 
     fn admit(&mut self, engine: &mut Engine<Session>, key: Key, request: &Request<'_>) -> Result<(), Refusal> {
-        let refuse = |status, reason, retry_after_s, text| Err(Refusal { status, reason, retry_after_s, text });
+        let refuse = |status, reason, retry_after_s, text| {
+            Err(Refusal {
+                status,
+                reason,
+                retry_after_s,
+                text,
+            })
+        };
         let origins = &self.settings.server.origins;
         if let Some(origin) = request.origin
             && !origins.is_empty()
             && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
         {
-            return refuse(403, RefusalReason::Origin, None, "this Origin is not among server.origins");
+            return refuse(
+                403,
+                RefusalReason::Origin,
+                None,
+                "this Origin is not among server.origins",
+            );
         }
         let peer = engine.get(key).and_then(super::Connection::client);
         let client = self.client_of(peer, request);
         if let Some(drain) = &self.drain {
             let left_s = drain.left_ms(engine.now().ms()).div_ceil(1_000).max(1) as u32;
-            return refuse(503, RefusalReason::Draining, Some(left_s), "this node is draining: another one takes you");
+            return refuse(
+                503,
+                RefusalReason::Draining,
+                Some(left_s),
+                "this node is draining: another one takes you",
+            );
         }
         if self.node.draining() {
-            return refuse(503, RefusalReason::Draining, Some(1), "this node is draining: another one takes you");
+            return refuse(
+                503,
+                RefusalReason::Draining,
+                Some(1),
+                "this node is draining: another one takes you",
+            );
         }
         if self.node.connections() > self.connections_max {
             let retry_s = engine.random().u32(2..10);
@@ -265,7 +294,12 @@ impl Application for Gateway {
         {
             if !self.node.address_acquire(ip, per_ip) {
                 let retry_s = engine.random().u32(5..15);
-                return refuse(429, RefusalReason::PerIp, Some(retry_s), "too many connections from your address");
+                return refuse(
+                    429,
+                    RefusalReason::PerIp,
+                    Some(retry_s),
+                    "too many connections from your address",
+                );
             }
             engine.session_mut(key.index).address_counted = true;
         }
@@ -316,7 +350,6 @@ impl Application for Gateway {
             let user: Box<str> = self.users.name(session.user).into();
             self.topics.leave_all(engine, &self.node, key.index);
             self.users.leave(engine, &self.node, key.index);
-            engine.counters().users.set(self.users.len() as u64);
             Some(user)
         } else {
             login.map(Login::into_user)

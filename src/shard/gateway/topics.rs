@@ -37,27 +37,39 @@ pub(super) struct Topics {
 
 impl Topics {
     fn find(&self, node: &Shared, name: &str) -> Option<u32> {
-        self.ids.find(node.hash_user(name), |&id| *self.topics[id as usize].name == *name).copied()
+        self.ids
+            .find(node.hash_user(name), |&id| *self.topics[id as usize].name == *name)
+            .copied()
     }
 
     /// How many connections subscribed to this topic.
     pub fn members(&self, node: &Shared, name: &str) -> usize {
-        self.find(node, name).map_or(0, |id| self.topics[id as usize].members.len())
+        self.find(node, name)
+            .map_or(0, |id| self.topics[id as usize].members.len())
     }
 
     /// The slab index of the member at this position.
     pub fn member(&self, node: &Shared, name: &str, position: usize) -> Option<u32> {
         let id = self.find(node, name)?;
-        self.topics[id as usize].members.get(position).map(|member| member.connection)
+        self.topics[id as usize]
+            .members
+            .get(position)
+            .map(|member| member.connection)
     }
 
     pub fn is_member(&self, session: &Session, name: &str) -> bool {
-        session.subscriptions().iter().any(|subscription| *self.topics[subscription.topic as usize].name == *name)
+        session
+            .subscriptions()
+            .iter()
+            .any(|subscription| *self.topics[subscription.topic as usize].name == *name)
     }
 
     /// The names that a connection subscribed, in the order of its subscriptions.
     pub fn names<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = &'a str> {
-        session.subscriptions().iter().map(|subscription| &*self.topics[subscription.topic as usize].name)
+        session
+            .subscriptions()
+            .iter()
+            .map(|subscription| &*self.topics[subscription.topic as usize].name)
     }
 
     /// Subscribes; a connection that has the topic already keeps it once.
@@ -68,21 +80,34 @@ impl Topics {
         let id = self.find(node, name).unwrap_or_else(|| self.insert(node, name));
         let members = &mut self.topics[id as usize].members;
         let subscriptions = engine.session_mut(index).subscriptions.get_or_insert_default();
-        subscriptions.push(Subscription { topic: id, position: members.len() as u32 });
-        members.push(Member { connection: index, position: (subscriptions.len() - 1) as u32 });
+        subscriptions.push(Subscription {
+            topic: id,
+            position: members.len() as u32,
+        });
+        members.push(Member {
+            connection: index,
+            position: (subscriptions.len() - 1) as u32,
+        });
     }
 
     fn insert(&mut self, node: &Shared, name: &str) -> u32 {
-        let id = self.topics.insert(Topic { name: name.into(), members: Vec::new() }) as u32;
+        let id = self.topics.insert(Topic {
+            name: name.into(),
+            members: Vec::new(),
+        }) as u32;
         let topics = &self.topics;
-        self.ids.insert_unique(node.hash_user(name), id, |&id| node.hash_user(&topics[id as usize].name));
+        self.ids.insert_unique(node.hash_user(name), id, |&id| {
+            node.hash_user(&topics[id as usize].name)
+        });
         id
     }
 
     /// Ends one subscription; nothing happens if it is not there.
     pub fn leave(&mut self, engine: &mut Engine<Session>, node: &Shared, index: u32, name: &str) {
         let subscriptions = engine.session(index).subscriptions();
-        let found = subscriptions.iter().position(|entry| *self.topics[entry.topic as usize].name == *name);
+        let found = subscriptions
+            .iter()
+            .position(|entry| *self.topics[entry.topic as usize].name == *name);
         if let Some(position) = found {
             self.remove(engine, node, index, position);
         }
@@ -97,7 +122,9 @@ impl Topics {
 
     fn remove(&mut self, engine: &mut Engine<Session>, node: &Shared, index: u32, position: usize) {
         let session = engine.session_mut(index);
-        let Some(subscriptions) = &mut session.subscriptions else { return };
+        let Some(subscriptions) = &mut session.subscriptions else {
+            return;
+        };
         let removed = subscriptions.swap_remove(position);
         // Whoever moved into a hole must be told its new place, in either list.
         if let Some(moved) = subscriptions.get(position) {

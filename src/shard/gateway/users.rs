@@ -38,7 +38,9 @@ impl Users {
     }
 
     pub fn find(&self, name: &str, hash: u64) -> Option<UserId> {
-        self.ids.find(hash, |&id| *self.users[id as usize].name == *name).copied()
+        self.ids
+            .find(hash, |&id| *self.users[id as usize].name == *name)
+            .copied()
     }
 
     /// Puts a connection at the head of its user's chain, making the user if it is the first.
@@ -61,10 +63,16 @@ impl Users {
     }
 
     fn insert(&mut self, reactor: usize, node: &Shared, name: &str, hash: u64) -> UserId {
-        let id = self.users.insert(User { name: name.into(), first: NONE, connections: 0 }) as UserId;
+        let id = self.users.insert(User {
+            name: name.into(),
+            first: NONE,
+            connections: 0,
+        }) as UserId;
         let users = &self.users;
-        self.ids.insert_unique(hash, id, |&id| node.hash_user(&users[id as usize].name));
+        self.ids
+            .insert_unique(hash, id, |&id| node.hash_user(&users[id as usize].name));
         let filter = node.filter(reactor);
+        node.user_joined(hash);
         filter.add(hash);
         if filter.needs_growth() {
             filter.grow(users.iter().map(|(_, user)| node.hash_user(&user.name)));
@@ -93,6 +101,7 @@ impl Users {
             if let Ok(entry) = self.ids.find_entry(hash, |&other| other == id) {
                 entry.remove();
             }
+            node.user_left(hash);
             node.filter(engine.reactor()).remove(hash);
         }
     }

@@ -19,7 +19,11 @@ impl Oracle {
     }
 
     fn due(&self) -> Vec<u32> {
-        self.deadlines_ms.iter().filter(|&(_, &deadline_ms)| deadline_ms <= self.now_ms).map(|(&i, _)| i).collect()
+        self.deadlines_ms
+            .iter()
+            .filter(|&(_, &deadline_ms)| deadline_ms <= self.now_ms)
+            .map(|(&i, _)| i)
+            .collect()
     }
 }
 
@@ -54,7 +58,8 @@ fn span_ms() -> impl Strategy<Value = u64> {
     prop_oneof![
         4 => 0..200_u64,
         4 => 0..300_000_u64,
-        2 => (0..LEVELS as u32, -2..3_i64).prop_map(|(level, off)| (1_u64 << (level * DIGIT_BITS)).saturating_add_signed(off)),
+        2 => (0..LEVELS as u32, -2..3_i64)
+            .prop_map(|(level, off)| (1_u64 << (level * DIGIT_BITS)).saturating_add_signed(off)),
         1 => 0..LAST_MS,
     ]
 }

@@ -20,6 +20,17 @@ pub fn longwire() -> Command {
     command
 }
 
+/// A shell in the same bare environment, for what must be set around the program. Its arguments follow the script.
+pub fn longwire_under(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .stdin(Stdio::null());
+    command.arg("-c").arg(script);
+    command
+}
+
 /// Lays `over` on `base`, table by table.
 fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
