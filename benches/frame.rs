@@ -19,7 +19,10 @@ fn client_frame(payload: &[u8]) -> Vec<u8> {
 }
 
 fn frames(criterion: &mut Criterion) {
-    let rules = Rules { max_message_bytes: 64 * 1024, binary: false };
+    let rules = Rules {
+        max_message_bytes: 64 * 1024,
+        binary: false,
+    };
     for bytes in [16, 64, 128, 1024] {
         let payload = vec![b'x'; bytes];
         let frame = client_frame(&payload);

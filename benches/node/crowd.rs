@@ -61,6 +61,10 @@ impl Crowd {
         self.ask("frames")
     }
 
+    pub fn wait_for_closed(&mut self, connections: u64) {
+        self.wait("closed", connections);
+    }
+
     pub fn wait_for_frames(&mut self, frames: u64) {
         self.wait("frames", frames);
     }
@@ -85,13 +89,23 @@ impl Drop for Crowd {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Raw,
     Connecting,
     Upgrading,
     LoggingIn,
     In,
+    Closed,
+}
+
+/// What happened so far, over all clients.
+#[derive(Default)]
+struct Tally {
+    done: usize,
+    frames: u64,
+    bytes: u64,
+    closed: u64,
 }
 
 struct Client {
@@ -119,11 +133,11 @@ pub fn run(arguments: &[String]) {
     let mut poll = Poll::new().unwrap();
     let mut events = Events::with_capacity(1024);
     let mut clients: Vec<Client> = Vec::with_capacity(count);
-    let (mut done, mut frames, mut bytes) = (0, 0_u64, 0_u64);
+    let mut tally = Tally::default();
     let mut ready = false;
     let mut buffer = vec![0; 256 * 1024];
     loop {
-        while clients.len() < count && clients.len() - done < WINDOW {
+        while clients.len() < count && clients.len() - tally.done < WINDOW {
             let mut stream = TcpStream::connect(address).unwrap();
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry()
@@ -136,7 +150,7 @@ pub fn run(arguments: &[String]) {
                 kept: Vec::new(),
             });
         }
-        if done == count && !ready {
+        if tally.done == count && !ready {
             ready = true;
             println!("ready");
         }
@@ -149,7 +163,7 @@ pub fn run(arguments: &[String]) {
                 match client.stage {
                     Stage::Raw => {
                         client.stage = Stage::In;
-                        done += 1;
+                        tally.done += 1;
                     }
                     Stage::Connecting => {
                         client.stage = Stage::Upgrading;
@@ -161,13 +175,14 @@ pub fn run(arguments: &[String]) {
             if event.is_readable() {
                 loop {
                     match client.stream.read(&mut buffer) {
-                        Ok(0) => panic!("the server closed a connection"),
+                        Ok(0) => {
+                            assert_eq!(client.stage, Stage::Closed, "the server closed without a word");
+                            break;
+                        }
                         Ok(n) => {
-                            bytes += n as u64;
+                            tally.bytes += n as u64;
                             if !raw {
-                                client.take(&buffer[..n], &mut frames, &mut done, || {
-                                    token(&auth, &format!("{prefix}{number}"))
-                                });
+                                client.take(&buffer[..n], &mut tally, || token(&auth, &format!("{prefix}{number}")));
                             }
                             if n < buffer.len() {
                                 break;
@@ -180,7 +195,12 @@ pub fn run(arguments: &[String]) {
             }
         }
         while let Ok(question) = asked.try_recv() {
-            println!("{}", if question == "frames" { frames } else { bytes });
+            let answer = match question.as_str() {
+                "frames" => tally.frames,
+                "closed" => tally.closed,
+                _ => tally.bytes,
+            };
+            println!("{answer}");
         }
     }
 }
@@ -202,7 +222,7 @@ pub fn token(auth: &Auth, user: &str) -> String {
 }
 
 impl Client {
-    fn take(&mut self, bytes: &[u8], frames: &mut u64, done: &mut usize, token: impl Fn() -> String) {
+    fn take(&mut self, bytes: &[u8], tally: &mut Tally, token: impl Fn() -> String) {
         self.kept.extend_from_slice(bytes);
         if self.stage == Stage::Upgrading {
             let Some(end) = self.kept.windows(4).position(|window| window == b"\r\n\r\n") else {
@@ -229,6 +249,12 @@ impl Client {
             }
             match (opcode, self.stage) {
                 (9, _) => self.send(10, b""),
+                (8, _) => {
+                    let payload = self.kept[at + header..at + whole].to_vec();
+                    self.send(8, &payload[..2]);
+                    self.stage = Stage::Closed;
+                    tally.closed += 1;
+                }
                 (1, Stage::LoggingIn) => {
                     let reply = &self.kept[at + header..at + whole];
                     assert!(
@@ -237,9 +263,9 @@ impl Client {
                         String::from_utf8_lossy(reply)
                     );
                     self.stage = Stage::In;
-                    *done += 1;
+                    tally.done += 1;
                 }
-                (1, _) => *frames += 1,
+                (1, _) => tally.frames += 1,
                 _ => panic!("opcode {opcode}"),
             }
             at += whole;

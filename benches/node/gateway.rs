@@ -16,7 +16,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    pub fn start(reactors: usize) -> Self {
+    pub fn start(reactors: usize, sets: &[String]) -> Self {
         let secret = "a secret for a measurement on loopback".to_owned();
         let mut child = Command::new(env!("CARGO_BIN_EXE_longwire"))
             .args(["--set", "server.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0"])
@@ -25,6 +25,7 @@ impl Gateway {
                 "--set",
                 &format!("auth.keys=[{{algorithm=\"HS256\",secret=\"{secret}\"}}]"),
             ])
+            .args(sets.iter().flat_map(|set| ["--set", set]))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -71,6 +72,26 @@ impl Gateway {
         let mut answer = ureq::post(format!("http://{}/v1/push", self.api)).send(text).unwrap();
         let answer: serde_json::Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
         answer["matched"].as_u64().unwrap()
+    }
+
+    /// Kicks one user; how many connections that closed.
+    pub fn kick(&self, user: &str) -> u64 {
+        let mut answer = ureq::delete(format!("http://{}/v1/users/{user}", self.api))
+            .call()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&answer.body_mut().read_to_string().unwrap()).unwrap();
+        answer["closed"].as_u64().unwrap()
+    }
+
+    /// Begins the drain.
+    pub fn drain(&self) {
+        ureq::post(format!("http://{}/v1/drain", self.api))
+            .send_empty()
+            .unwrap();
+    }
+
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
     }
 
     /// One push of `PUSH_BYTES` to everybody; how many that were.

@@ -31,11 +31,17 @@ use proc::Usage;
 /// What a backend would send: with its frame header, 132 bytes on the wire.
 pub const PUSH_BYTES: usize = 128;
 
+/// Clients in one process: descriptors are limited by process.
+const CROWD: usize = 15_000;
+
 pub struct Options {
     pub connections: usize,
     pub rounds: u64,
     pub idle_s: u64,
     pub reactors: usize,
+    /// Further settings of the node, as `--set` takes them.
+    pub sets: Vec<String>,
+    pub runs: usize,
 }
 
 fn main() {
@@ -59,15 +65,21 @@ fn main() {
         rounds: number("--rounds", 30),
         idle_s: number("--idle", 30),
         reactors: number("--reactors", 1) as usize,
+        sets: arguments
+            .windows(2)
+            .filter(|pair| pair[0] == "--set")
+            .map(|pair| pair[1].clone())
+            .collect(),
+        runs: number("--runs", 2) as usize,
     };
     println!(
         "{} connections, {} rounds, {} reactor(s)",
         options.connections, options.rounds, options.reactors
     );
-    // Twice each, alternating, so that a machine that speeds up or slows down in between shows.
+    // Alternating, so that a machine that speeds up or slows down in between shows.
     let mut floors = Vec::new();
     let mut nodes = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..options.runs {
         floors.push(measure_floor(&options));
         nodes.push(measure_node(&options));
     }
@@ -86,6 +98,7 @@ struct NodeResult {
     fanout_wall: Duration,
     idle_percent: f64,
     delay: [Delay; 2],
+    drain: Duration,
 }
 
 /// Of a push to one user, from the request to the client's socket.
@@ -96,16 +109,17 @@ struct Delay {
 }
 
 fn measure_floor(options: &Options) -> FloorResult {
+    let connections = options.connections.min(CROWD);
     let mut server = Floor::start();
     let before = Usage::of(server.pid());
-    server.accept(options.connections);
-    let mut crowd = Crowd::start_raw(server.address(), options.connections);
+    server.accept(connections);
+    let mut crowd = Crowd::start_raw(server.address(), connections);
     server.wait_for_connections();
     let accepted = Usage::of(server.pid());
     server.fan_out(options.rounds);
-    crowd.wait_for_bytes(options.connections as u64 * options.rounds * (PUSH_BYTES as u64 + 4));
+    crowd.wait_for_bytes(connections as u64 * options.rounds * (PUSH_BYTES as u64 + 4));
     let sent = Usage::of(server.pid());
-    let connections = options.connections as f64;
+    let connections = connections as f64;
     FloorResult {
         accepts_per_cpu_s: connections / (accepted.cpu_s - before.cpu_s),
         sends_per_cpu_s: connections * options.rounds as f64 / (sent.cpu_s - accepted.cpu_s),
@@ -113,11 +127,17 @@ fn measure_floor(options: &Options) -> FloorResult {
 }
 
 fn measure_node(options: &Options) -> NodeResult {
-    let gateway = Gateway::start(options.reactors);
+    let mut gateway = Gateway::start(options.reactors, &options.sets);
     // What the first few cost (the pool, the allocator's arenas, code pages) is not what each costs.
-    let _warm = Crowd::start_clients(gateway.address(), 100, "warm", &gateway.secret);
+    let mut warm = Crowd::start_clients(gateway.address(), 100, "warm", &gateway.secret);
     let before = Usage::of(gateway.pid());
-    let mut crowd = Crowd::start_clients(gateway.address(), options.connections, "user", &gateway.secret);
+    let mut crowds: Vec<Crowd> = (0..options.connections)
+        .step_by(CROWD)
+        .map(|first| {
+            let count = CROWD.min(options.connections - first);
+            Crowd::start_clients(gateway.address(), count, &format!("user{first}-"), &gateway.secret)
+        })
+        .collect();
     let logged_in = Usage::of(gateway.pid());
     let idle_from = Instant::now();
     std::thread::sleep(Duration::from_secs(options.idle_s));
@@ -129,15 +149,27 @@ fn measure_node(options: &Options) -> NodeResult {
     let matched = gateway.push_all();
     assert_eq!(matched as usize, options.connections + 100, "everybody is here");
     let before_fan = Usage::of(gateway.pid());
-    let frames_before = crowd.frames();
+    let frames_before: Vec<u64> = crowds.iter_mut().map(Crowd::frames).collect();
     let started = Instant::now();
     for _ in 0..options.rounds {
         gateway.push_all();
     }
-    crowd.wait_for_frames(frames_before + options.connections as u64 * options.rounds);
+    for (number, (crowd, before)) in crowds.iter_mut().zip(frames_before).enumerate() {
+        let clients = CROWD.min(options.connections - number * CROWD) as u64;
+        crowd.wait_for_frames(before + clients * options.rounds);
+    }
     let fanout_wall = started.elapsed();
     let fanned = Usage::of(gateway.pid());
     let loaded = gateway.push_delays_under_fan_out(200);
+    assert_eq!(gateway.kick("user0-7"), 1);
+    let drain_from = Instant::now();
+    gateway.drain();
+    for (number, crowd) in crowds.iter_mut().enumerate() {
+        crowd.wait_for_closed(CROWD.min(options.connections - number * CROWD) as u64);
+    }
+    warm.wait_for_closed(100);
+    assert_eq!(gateway.exit_code(), Some(0));
+    let drain = drain_from.elapsed();
     let deliveries = (options.connections + 100) as f64 * options.rounds as f64;
     NodeResult {
         bytes_a_connection,
@@ -146,6 +178,7 @@ fn measure_node(options: &Options) -> NodeResult {
         fanout_wall,
         idle_percent,
         delay: [quiet, loaded],
+        drain,
     }
 }
 
@@ -178,6 +211,8 @@ fn print_table(floors: &[FloorResult], nodes: &[NodeResult]) {
     println!("| CPU of a core while idle | {idle:.2} % | under 1 % |");
     let wall = nodes.iter().map(|node| node.fanout_wall).min().unwrap_or_default();
     println!("| wall time of the fan-outs, clients on the same cores | {wall:.1?} | - |");
+    let drain = nodes.iter().map(|node| node.drain).max().unwrap_or_default();
+    println!("| one user kicked, then drained to exit code 0 (30 s window) | {drain:.1?} | - |");
     for (name, which) in [("quiet", 0), ("during fan-outs", 1)] {
         let p50 = nodes.iter().map(|node| node.delay[which].p50).min().unwrap_or_default();
         let p99 = nodes.iter().map(|node| node.delay[which].p99).min().unwrap_or_default();

@@ -6,24 +6,25 @@
 //! two bits until a call says that it cannot.
 
 pub mod descriptors;
+mod egress;
+mod ingress;
 pub mod listener;
 mod socket;
 pub mod threads;
 
 use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use mio::{Events, Poll, Token};
 
 use crate::links::{Receiver, Sender, Wake};
-use crate::metrics::RefusalReason;
 use crate::metrics::counters::ReactorCounters;
 use crate::node::Shared;
-use crate::shard::{Application, Key, Next, Now, Shard, Urgency};
+use crate::shard::{Application, Key, Next, Now, Shard};
 use listener::{Gate, Listener};
-use socket::{Stream, Transfer};
+use socket::Stream;
 
 /// The waker's token; listeners count down from the one below. No key packs to these: a slot index is never so high.
 const WAKER: Token = Token(usize::MAX);
@@ -49,6 +50,7 @@ const BULK_WRITES_A_TURN: usize = 64;
 const WRITE_BYTES_A_TURN: usize = 256 * 1024;
 /// Frames that one write takes together (the kernel takes up to 1,024 slices; past some dozens there is nothing to gain).
 const SLICES: usize = 64;
+const SLICES_FEW: usize = 2;
 /// Sockets closed in a turn.
 const REAPS_A_TURN: usize = 512;
 /// A reactor wakes at least this often, so that a watchdog can tell an idle one from a hung one.
@@ -196,154 +198,6 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         }
     }
 
-    fn dispatch_ready(&mut self) {
-        // Whoever was left over comes first, in order.
-        for _ in 0..self.unread.len() {
-            if let Some(key) = self.unread.pop_front() {
-                self.read(key);
-            }
-        }
-        while let Some(key) = self.shard.engine.next_readable_again() {
-            if self.slot(key).is_some_and(|slot| slot.readable) {
-                self.read(key);
-            }
-        }
-        let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        for event in &events {
-            let token = event.token();
-            if token == WAKER {
-                continue;
-            }
-            let number = WAKER.0 - 1 - token.0;
-            if let Some(listener) = self.listeners.get_mut(number) {
-                listener.set_ready();
-                continue;
-            }
-            let key = Key::unpack(token.0);
-            let Some(slot) = self.slot_mut(key) else { continue };
-            if event.is_writable() || event.is_write_closed() {
-                slot.writable = true;
-                self.shard.engine.write_again(key, Urgency::Urgent);
-            }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                if let Some(slot) = self.slot_mut(key) {
-                    slot.readable = true;
-                    slot.read_closed |= event.is_read_closed() || event.is_error();
-                }
-                self.read(key);
-            }
-        }
-        self.events = events;
-        if self.gate.is_open() {
-            self.accept();
-        }
-    }
-
-    fn slot(&self, key: Key) -> Option<&Slot> {
-        self.slots
-            .get(key.index as usize)?
-            .as_ref()
-            .filter(|slot| slot.generation == key.generation)
-    }
-
-    fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
-        self.slots
-            .get_mut(key.index as usize)?
-            .as_mut()
-            .filter(|slot| slot.generation == key.generation)
-    }
-
-    fn accept(&mut self) {
-        for number in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_A_TURN {
-                if !self.listeners[number].is_ready() {
-                    break;
-                }
-                match self.listeners[number].accept() {
-                    Ok(Some((stream, peer))) => self.open(stream, peer),
-                    Ok(None) => break,
-                    Err(error) if listener::is_exhaustion(&error) => {
-                        let now_ms = self.shard.engine.now().ms();
-                        tracing::warn!(%error, "no descriptor left for a new connection: not accepting for a moment");
-                        if self.gate.close(&mut self.listeners[number], now_ms) {
-                            self.counters().refused[RefusalReason::NoDescriptors as usize].add(1);
-                        }
-                        return;
-                    }
-                    // The peer gave up between the two ends of its handshake (accept(2) lists a dozen such errors).
-                    Err(_) => {}
-                }
-            }
-        }
-    }
-
-    fn open(&mut self, mut stream: Stream, peer: Option<std::net::IpAddr>) {
-        let key = self.shard.open(peer);
-        self.node.connection_opened();
-        if stream.register(self.poll.registry(), Token(key.pack())).is_err() {
-            // Out of epoll watches (fs.epoll.max_user_watches): this connection cannot be served.
-            self.shard.lost(key);
-        }
-        let index = key.index as usize;
-        if self.slots.len() <= index {
-            self.slots.resize_with(index + 1, || None);
-        }
-        self.slots[index] = Some(Slot {
-            stream,
-            generation: key.generation,
-            readable: false,
-            writable: true,
-            read_closed: false,
-        });
-    }
-
-    /// Reads until there is nothing, the budget is spent, or the shard wants no more.
-    fn read(&mut self, key: Key) {
-        let mut budget = READ_BYTES_A_TURN;
-        loop {
-            if !self.shard.wants_read(key) {
-                // It says so when it does (`next_readable_again`), and `readable` is still set then.
-                return;
-            }
-            let Some(slot) = self
-                .slots
-                .get_mut(key.index as usize)
-                .and_then(Option::as_mut)
-                .filter(|s| s.generation == key.generation)
-            else {
-                return;
-            };
-            match slot.stream.read(&mut self.scratch) {
-                Transfer::Bytes(n) => {
-                    // A short read emptied the socket; what comes later makes an edge. That saves every message a call.
-                    let more = n == self.scratch.len() || slot.read_closed;
-                    slot.readable = more;
-                    self.shard.receive(key, &mut self.scratch[..n]);
-                    if !more {
-                        return;
-                    }
-                    budget = budget.saturating_sub(n);
-                    if budget == 0 {
-                        self.unread.push_back(key);
-                        return;
-                    }
-                }
-                Transfer::Blocked => {
-                    slot.readable = false;
-                    return;
-                }
-                Transfer::EndOfFile => {
-                    slot.readable = false;
-                    return self.shard.end_of_file(key);
-                }
-                Transfer::Failed => {
-                    slot.readable = false;
-                    return self.shard.lost(key);
-                }
-            }
-        }
-    }
-
     fn drain_inbox(&mut self) {
         for _ in 0..COMMANDS_A_TURN {
             if !self.shard.takes_commands() {
@@ -377,77 +231,18 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         self.work_left = Next::Now;
     }
 
-    fn flush_dirty(&mut self) {
-        for (urgency, budget) in [
-            (Urgency::Urgent, URGENT_WRITES_A_TURN),
-            (Urgency::Bulk, BULK_WRITES_A_TURN),
-        ] {
-            for _ in 0..budget {
-                let Some(key) = self.shard.engine.next_dirty(urgency) else {
-                    break;
-                };
-                self.flush(key, urgency);
-            }
-        }
-        while let Some(key) = self.shard.engine.next_half_close() {
-            if let Some(slot) = self.slot_mut(key) {
-                slot.stream.shut_write();
-            }
-        }
+    fn slot(&self, key: Key) -> Option<&Slot> {
+        self.slots
+            .get(key.index as usize)?
+            .as_ref()
+            .filter(|slot| slot.generation == key.generation)
     }
 
-    /// Writes what is queued for one connection, as far as its socket and its budget take it.
-    fn flush(&mut self, key: Key, urgency: Urgency) {
-        let mut budget = WRITE_BYTES_A_TURN;
-        let Some(slot) = self
-            .slots
-            .get_mut(key.index as usize)
-            .and_then(Option::as_mut)
-            .filter(|s| s.generation == key.generation)
-        else {
-            return;
-        };
-        while slot.writable {
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let filled = self.shard.pending(key, &mut slices);
-            if filled == 0 {
-                return;
-            }
-            let offered: usize = slices[..filled].iter().map(|slice| slice.len()).sum();
-            let written = match slot.stream.write(&slices[..filled]) {
-                Transfer::Bytes(written) => written,
-                Transfer::Blocked | Transfer::EndOfFile => 0,
-                Transfer::Failed => return self.shard.lost(key),
-            };
-            let more = self.shard.wrote(key, written, self.node.now_us());
-            if written < offered {
-                slot.writable = false;
-                return self.shard.engine.write_blocked(key);
-            }
-            if !more {
-                return;
-            }
-            budget = budget.saturating_sub(written);
-            if budget == 0 {
-                return self.shard.engine.write_again(key, urgency);
-            }
-        }
-    }
-
-    fn reap_closed(&mut self) {
-        let mut freed = false;
-        for _ in 0..REAPS_A_TURN {
-            let Some(key) = self.shard.engine.next_dead() else {
-                break;
-            };
-            if let Some(slot) = self.slots.get_mut(key.index as usize) {
-                *slot = None;
-            }
-            self.node.connection_closed();
-            freed = true;
-        }
-        let now_ms = self.shard.engine.now().ms();
-        self.gate.consider_reopening(now_ms, freed);
+    fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
+        self.slots
+            .get_mut(key.index as usize)?
+            .as_mut()
+            .filter(|slot| slot.generation == key.generation)
     }
 }
 

@@ -169,6 +169,11 @@ impl Queues {
         }
     }
 
+    /// Frames in this queue.
+    pub fn len(&self, id: QueueId) -> usize {
+        self.queues.get(id.0 as usize).map_or(0, |queue| queue.frames.len())
+    }
+
     /// Every frame still queued, for the count of what was never delivered.
     pub fn frames(&self, id: QueueId) -> impl Iterator<Item = &Rc<Frame>> {
         self.queues

@@ -104,18 +104,13 @@ impl World {
         assert_eq!(counters.bytes_in.get(), tally.bytes_in);
         assert_eq!(counters.bytes_out.get(), tally.bytes_out);
         assert_eq!(counters.messages_received.get(), tally.messages);
-        let users: BTreeSet<&str> = clients
-            .iter()
-            .filter(|&&c| self.clients[c].model.is_open())
-            .map(|&c| self.clients[c].model.user.as_str())
-            .collect();
-        let everywhere: BTreeSet<&str> = self
-            .clients
-            .iter()
-            .filter(|client| client.model.is_open())
+        let open = self.clients.iter().filter(|client| client.model.is_open());
+        let users: BTreeSet<&str> = open.clone().map(|client| client.model.user.as_str()).collect();
+        assert_eq!(self.node.users(), users.len());
+        let users: BTreeSet<&str> = open
+            .filter(|client| client.reactor == r)
             .map(|client| client.model.user.as_str())
             .collect();
-        assert_eq!(self.node.users(), everywhere.len());
         for user in users {
             assert!(
                 self.node.filter(r).may_hold(self.node.hash_user(user)),
@@ -150,15 +145,9 @@ impl World {
                 drain.total
             );
         } else if drain.turns_over > 2 + drain.total as u32 / 256 {
-            let left = self.reactors[r]
-                .open
-                .iter()
-                .filter(|&&c| self.clients[c].ended.is_none());
-            // Whoever connected within this turn is found in the next.
-            let left: Vec<&usize> = left
-                .filter(|&&c| self.clients[c].model.handshake_by_ms > self.now.ms() + 11_000)
-                .collect();
-            assert!(left.is_empty(), "the drain forgot {left:?}");
+            let mut left = self.reactors[r].open.iter().filter(|&&c| c < drain.newcomers);
+            let left = left.find(|&&c| self.clients[c].ended.is_none());
+            assert_eq!(left, None, "the drain forgot somebody");
         }
     }
 
@@ -186,6 +175,7 @@ impl World {
             }
         }
         assert_eq!(self.node.connections(), 0);
+        assert_eq!(self.node.users(), 0);
         for r in 0..self.reactors.len() {
             self.check_reactor_end(r);
         }
@@ -201,6 +191,8 @@ impl World {
         assert_eq!(reactor.shard.engine.leftovers(), Default::default());
         assert_eq!(reactor.shard.application.leftovers(), Default::default());
         assert_eq!(reactor.shard.next_due_ms(), None);
+        let told = reactor.drain.as_ref().is_none_or(|drain| drain.told);
+        assert!(told, "never told that it is drained");
         assert!(reactor.shard.next_notice().is_none());
         let counters = &self.counters.reactors[r];
         let tally = &reactor.tally;

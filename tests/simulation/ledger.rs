@@ -7,7 +7,7 @@ use longwire::shard::Stage;
 
 use crate::client::Ended;
 use crate::expect::{Ending, Farewell};
-use crate::messages::{Head, Sent};
+use crate::messages::{Head, Message, Sent};
 use crate::model;
 use crate::world::World;
 
@@ -31,12 +31,16 @@ pub struct Seen {
 impl World {
     /// A call into the shard of `r` is over that could touch client `c`, or any if `None`.
     pub fn after(&mut self, r: usize, phase: Phase, c: Option<usize>) {
-        let touched = match c {
+        let mut touched = match c {
             Some(c) => vec![c],
             None => self.reactors[r].open.clone(),
         };
-        for &c in &touched {
-            self.apply_delivered(r, c);
+        // What is counted and was not said by those who live was said by those who do not.
+        touched.sort_by_key(|&c| !self.is_live(r, c));
+        if !matches!(phase, Phase::Expire | Phase::Notice) {
+            for &c in &touched {
+                self.apply_delivered(r, c);
+            }
         }
         self.settle_endings(r, phase, &touched);
         for &c in &touched {
@@ -44,16 +48,27 @@ impl World {
         }
     }
 
+    fn is_live(&self, r: usize, c: usize) -> bool {
+        !matches!(self.stage(r, c), Stage::Closing | Stage::Dead)
+    }
+
     fn apply_delivered(&mut self, r: usize, c: usize) {
         while self.clients[c].model.predicted.is_none() && self.clients[c].model.stage != model::Stage::Ended {
             let Some(sent) = self.clients[c].delivered() else {
                 return;
             };
-            if sent.token().is_some() && self.is_held(r, c) {
-                // It was counted when it came, and is not counted again.
-                let passed = self.with_ground(c, |client, ground| client.model.count(ground));
-                assert!(passed, "client {c}: a message past the rate is held");
-                return;
+            if matches!(sent, Sent::Message(_) | Sent::Bad | Sent::BadPath { .. }) {
+                if !self.is_live(r, c) {
+                    // It ended, maybe before it came to this message.
+                    if !self.was_heard(r, c) {
+                        return;
+                    }
+                } else if sent.token().is_some() && self.is_held(r, c) {
+                    // It was counted when it came, and is not counted again.
+                    let passed = self.with_ground(c, |client, ground| client.model.count(ground));
+                    assert!(passed, "client {c}: a message past the rate is held");
+                    return;
+                }
             }
             if let Some(sent) = self.clients[c].take_delivered() {
                 self.say(|| format!("client {c}: said {sent:?}"));
@@ -62,25 +77,33 @@ impl World {
         }
     }
 
+    /// Whether the message in front, of a connection that has ended, was handled before that.
+    fn was_heard(&self, r: usize, c: usize) -> bool {
+        let (counters, tally) = (&self.counters.reactors[r], &self.reactors[r].tally);
+        if !self.clients[c].model.is_counted() {
+            return counters.messages_received.get() > tally.messages;
+        }
+        let checked: u64 = counters.auth.iter().map(|counter| counter.get()).sum();
+        checked > tally.auth.values().sum() || self.is_answered(r, c)
+    }
+
     /// Whether the message in front, which has a token, is the one that the gateway holds: it holds one, and has not
     /// answered this.
     fn is_held(&self, r: usize, c: usize) -> bool {
+        let connection = self.reactors[r].shard.engine.get(self.clients[c].key);
+        connection.is_some_and(|connection| connection.holds_message()) && !self.is_answered(r, c)
+    }
+
+    /// Whether a reply to the message in front is queued.
+    fn is_answered(&self, r: usize, c: usize) -> bool {
         let client = &self.clients[c];
-        let engine = &self.reactors[r].shard.engine;
-        if !engine
-            .get(client.key)
-            .is_some_and(|connection| connection.holds_message())
-        {
-            return false;
-        }
-        let Some(Sent::Message(message)) = client.delivered() else {
+        let Some(Sent::Message(Message { id: Some(id), .. })) = client.delivered() else {
             return false;
         };
-        let Some(id) = &message.id else { return true };
         let mut slices = vec![std::io::IoSlice::new(&[]); 4_096];
         let filled = self.reactors[r].shard.pending(client.key, &mut slices);
         let begin = format!("{{\"id\":{id},");
-        !slices[..filled]
+        slices[..filled]
             .iter()
             .any(|slice| slice.windows(begin.len()).any(|window| window == begin.as_bytes()))
     }
@@ -119,7 +142,7 @@ impl World {
         }
         let mut ended: Vec<(usize, Vec<(Ending, Farewell)>)> = Vec::new();
         for &c in touched {
-            let is_live = !matches!(self.stage(r, c), Stage::Closing | Stage::Dead);
+            let is_live = self.is_live(r, c);
             if self.clients[c].model.stage != model::Stage::Ended && !is_live {
                 if phase == Phase::Receive {
                     self.apply_half_head(c);

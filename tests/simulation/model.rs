@@ -147,6 +147,11 @@ impl Model {
         }
     }
 
+    /// Whether the message in front was counted already.
+    pub fn is_counted(&self) -> bool {
+        self.counted
+    }
+
     /// Counts the message in front against the rate, once. False: it is refused.
     pub fn count(&mut self, ground: &mut Ground<'_>) -> bool {
         if std::mem::replace(&mut self.counted, true) {

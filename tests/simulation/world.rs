@@ -48,6 +48,8 @@ pub struct Drain {
     pub started_ms: u64,
     pub window_ms: u64,
     pub total: u64,
+    /// The first client that came after it had begun.
+    pub newcomers: usize,
     pub closed: u64,
     pub told: bool,
     /// Turns since its window is over.

@@ -1,9 +1,11 @@
 //! The engine: every connection of one reactor, from the request head to the last close frame, with its queue and its
 //! deadlines. It knows RFC 6455 and knows nothing of users. Driven through `Shard`; acted upon by the `Application`.
 //!
-//! `input` is the way in (handshake, frames), `output` the way out (queues, dirty lists, writes), this file is what
-//! lies between: slots, stages, deadlines.
+//! `input` is the way in (handshake, frames), `output` the way out (queues, dirty lists, writes), `deadlines` and
+//! `closing` say when and how a connection ends; this file has the slots and the stages.
 
+mod closing;
+mod deadlines;
 mod input;
 mod output;
 
@@ -14,10 +16,10 @@ use std::sync::Arc;
 
 use slab::Slab;
 
+use super::Now;
 use super::connection::{Connection, Dirty, Key, Stage};
-use super::outbound::{Frame, QueueId, Queues};
+use super::outbound::{Frame, Queues};
 use super::wheel::Wheel;
-use super::{NEVER, Now};
 use crate::metrics::counters::{Counter, ReactorCounters};
 use crate::metrics::{CloseReason, NodeCounters};
 use crate::protocol::frame::{self, Opcode};
@@ -285,172 +287,6 @@ impl<S> Engine<S> {
         if let Some(gauge) = self.stage_gauge(stage) {
             gauge.add(1);
         }
-    }
-
-    /// Files the nearest deadline, if it is nearer than the one filed. One that moved away is found too early when it
-    /// fires and filed again: moving a deadline costs a store.
-    pub(super) fn arm(&mut self, index: u32) {
-        let Some(connection) = self.connections.get(index as usize) else {
-            return;
-        };
-        if connection.stage == Stage::Dead {
-            // Its deadline has passed, and would fire over and over until it is reaped.
-            return;
-        }
-        let nearest_ms = connection.nearest_deadline_ms();
-        if nearest_ms != NEVER
-            && self
-                .wheel
-                .deadline_ms(index)
-                .is_none_or(|filed_ms| nearest_ms < filed_ms)
-        {
-            self.wheel.file(index, nearest_ms);
-        }
-    }
-
-    pub(super) fn next_due_ms(&self) -> Option<u64> {
-        self.wheel.next_due_ms()
-    }
-
-    pub(super) fn next_due(&mut self) -> Option<u32> {
-        self.wheel.pop_due(self.now.ms())
-    }
-
-    /// A deadline of this connection fired: does what is due, and files the next.
-    pub(super) fn deadline(&mut self, key: Key) {
-        let now_ms = self.now.ms();
-        let Some(connection) = self.get_mut(key) else { return };
-        match connection.stage {
-            Stage::Handshake if connection.deadline_ms <= now_ms => self.lost(key, CloseReason::HandshakeTimeout),
-            Stage::Closing if connection.deadline_ms <= now_ms => self.bury(key.index),
-            Stage::Unauthenticated | Stage::Open => {
-                if connection.pong_by_ms <= now_ms {
-                    self.close(key, CloseReason::PingTimeout);
-                } else if connection.deadline_ms <= now_ms {
-                    self.send_ping(key, now_ms);
-                }
-            }
-            _ => {}
-        }
-        self.arm(key.index);
-    }
-
-    fn send_ping(&mut self, key: Key, now_ms: u64) {
-        let next_ms = self.ping_after(now_ms);
-        // A sign of life may come a little late, never be missed early.
-        let pong_by_ms = (now_ms + self.rules.pong_ms).next_multiple_of(self.ping_grid_ms());
-        let ping = self.ping.clone();
-        if let Some(connection) = self.get_mut(key) {
-            connection.deadline_ms = next_ms;
-            connection.pong_by_ms = connection.pong_by_ms.min(pong_by_ms);
-        }
-        self.send(key, ping, Urgency::Urgent);
-    }
-
-    /// Pings, and the looks for their answers, fall on moments that connections share: one wake of the reactor then serves
-    /// some dozens of them, which for 10,000 idle connections is most of the cost.
-    fn ping_grid_ms(&self) -> u64 {
-        (self.rules.ping_ms / 100).clamp(1, 250)
-    }
-
-    /// Never longer than `ping_ms`, so that clients may count on it; up to a tenth shorter, so that a crowd that came at
-    /// once is not pinged at once for ever.
-    fn ping_after(&mut self, now_ms: u64) -> u64 {
-        let ping_ms = self.rules.ping_ms;
-        let wanted_ms = now_ms + ping_ms - self.random.u64(0..=ping_ms / 10);
-        let grid_ms = self.ping_grid_ms();
-        (wanted_ms / grid_ms * grid_ms).max(now_ms + 1)
-    }
-
-    /// The first ping comes at a random moment of the interval's second half: who connected at once is pinged spread.
-    pub(super) fn first_ping_at(&mut self) -> u64 {
-        let now_ms = self.now.ms();
-        let earlier_ms = self.random.u64(0..=self.rules.ping_ms / 2);
-        let grid_ms = self.ping_grid_ms();
-        (self.ping_after(now_ms).saturating_sub(earlier_ms) / grid_ms * grid_ms).max(now_ms + 1)
-    }
-
-    /// Closes with this reason's own code, and its label as the text.
-    pub fn close(&mut self, key: Key, reason: CloseReason) {
-        self.close_with(key, reason, reason.code(), reason.label());
-    }
-
-    /// Begins the closing handshake: what is queued is still written, then the close frame. Before the upgrade there is
-    /// nothing to say it with, and the socket is closed. A connection that is closing already is left alone.
-    pub fn close_with(&mut self, key: Key, reason: CloseReason, code: u16, text: &str) {
-        let Some(connection) = self.get(key) else { return };
-        match connection.stage {
-            Stage::Handshake => self.lost(key, reason),
-            Stage::Unauthenticated | Stage::Open => {
-                let close = Frame::plain(frame::encode_close(code, text));
-                self.begin_closing(key, reason, close);
-            }
-            Stage::Closing | Stage::Dead => {}
-        }
-    }
-
-    /// As `close_with`, for a peer that takes nothing: drops what is queued, so that the close frame has a chance and the
-    /// memory is free at once.
-    pub fn close_and_drop_queue(&mut self, key: Key, reason: CloseReason, text: &str) {
-        if self.get(key).is_some_and(Connection::is_live) {
-            self.drop_unwritten(key.index);
-            self.close_with(key, reason, reason.code(), text);
-        }
-    }
-
-    fn begin_closing(&mut self, key: Key, reason: CloseReason, close: Rc<Frame>) {
-        self.end(key, reason);
-        self.move_to(key.index, Stage::Closing);
-        self.enqueue(key.index, close, Urgency::Urgent);
-        let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
-        let connection = &mut self.connections[key.index as usize];
-        connection.kept = None;
-        connection.pong_by_ms = NEVER;
-        connection.application_deadline_ms = NEVER;
-        connection.deadline_ms = deadline_ms;
-        // A held or paused connection is read again: its close frame may be waiting in the socket.
-        self.readable_again.push_back(key);
-        self.arm(key.index);
-    }
-
-    /// Counts the end, and puts it on the list for the application.
-    fn end(&mut self, key: Key, reason: CloseReason) {
-        self.counters().closed[reason as usize].add(1);
-        self.ended.push_back((key, reason));
-    }
-
-    /// The socket is gone, or not worth a word: no more frames, close it at the end of the turn.
-    pub(super) fn lost(&mut self, key: Key, reason: CloseReason) {
-        let Some(connection) = self.get(key) else { return };
-        if matches!(
-            connection.stage,
-            Stage::Handshake | Stage::Unauthenticated | Stage::Open
-        ) {
-            self.end(key, reason);
-        }
-        self.bury(key.index);
-    }
-
-    /// The peer sent its end of file. An answer that is still queued is written first.
-    pub(super) fn end_of_file(&mut self, key: Key) {
-        match self.get_mut(key) {
-            Some(connection) if connection.stage == Stage::Closing && connection.queue != QueueId::NONE => {
-                connection.peer_closed = true;
-            }
-            _ => self.lost(key, CloseReason::ConnectionLost),
-        }
-    }
-
-    fn bury(&mut self, index: u32) {
-        if self.connections[index as usize].stage != Stage::Dead {
-            self.move_to(index, Stage::Dead);
-            self.wheel.cancel(index);
-            self.dead.push_back(index);
-        }
-    }
-
-    pub(super) fn next_ended(&mut self) -> Option<(Key, CloseReason)> {
-        self.ended.pop_front()
     }
 
     /// For `reap_closed`: the next connection whose socket is to be closed. Its slot is free when this returns.

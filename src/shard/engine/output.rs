@@ -105,6 +105,11 @@ impl<S> Engine<S> {
         }
     }
 
+    /// Frames queued for this connection.
+    pub fn queued_frames(&self, key: Key) -> usize {
+        self.get(key).map_or(0, |connection| self.queues.len(connection.queue))
+    }
+
     pub(in crate::shard) fn pending<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>]) -> usize {
         self.get(key)
             .map_or(0, |connection| self.queues.slices(connection.queue, slices))
