@@ -7,7 +7,7 @@
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 
 use longwire::config::settings::ListenAddress;
 use longwire::links;
@@ -76,19 +76,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let reactors = std::env::args().nth(2).map_or(Ok(1), |reactors| reactors.parse())?;
     descriptors::raise_limit()?;
     let prepared = Arc::new([listener::prepare(&ListenAddress::Tcp(address.parse()?))?]);
-    if let listener::Prepared::Tcp(address) = &prepared[0] {
-        println!("echoing on ws://{address}/ws");
-    }
     let node = Arc::new(Shared::new(reactors, 1));
     let counters = Arc::new(NodeCounters::new(reactors));
+    let (ready, listening) = mpsc::channel();
     let threads: Vec<_> = (0..reactors)
         .map(|number| {
             let (node, counters, prepared) = (node.clone(), counters.clone(), prepared.clone());
-            std::thread::spawn(move || run(number, node, counters, &*prepared))
+            let ready = ready.clone();
+            std::thread::spawn(move || run(number, node, counters, &*prepared, &ready))
         })
         .collect();
+    drop(ready);
+    if listening.iter().take(reactors).count() == reactors
+        && let listener::Prepared::Tcp { address, .. } = &prepared[0]
+    {
+        println!("echoing on ws://{address}/ws");
+    }
     for thread in threads {
-        thread.join().map_err(|_| "a reactor panicked")??;
+        thread
+            .join()
+            .map_err(|_| "a reactor panicked")?
+            .map_err(|error| error.to_string())?;
     }
     Ok(())
 }
@@ -98,7 +106,8 @@ fn run(
     node: Arc<Shared>,
     counters: Arc<NodeCounters>,
     listeners: &[listener::Prepared],
-) -> std::io::Result<()> {
+    ready: &mpsc::Sender<()>,
+) -> Result<(), Box<dyn Error + Send + Sync>> {
     let rules = Rules {
         handshake_ms: 10_000,
         ping_ms: 25_000,
@@ -114,5 +123,8 @@ fn run(
     let (_sender, inbox) = links::channel(1, waker);
     let (outbox, _receiver) = links::channel(1, Nobody);
     let shard = Shard::new(Engine::new(rules, fastrand::u64(..), counters, number), Echo);
-    Reactor::new(poll, listeners, shard, inbox, outbox, node)?.run()
+    let reactor = Reactor::new(poll, listeners, shard, inbox, outbox, node)?;
+    ready.send(())?;
+    reactor.run()?;
+    Ok(())
 }

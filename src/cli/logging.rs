@@ -26,7 +26,7 @@ pub fn filter(level: &str) -> Result<EnvFilter, String> {
 }
 
 /// From now on events are written; what is returned changes the level.
-pub fn start(log: &Log) -> Result<SetLogLevel, Failure> {
+pub(super) fn start(log: &Log) -> Result<SetLogLevel, Failure> {
     let (level, handle) = reload::Layer::new(filter(&log.level).map_err(Failure::Usage)?);
     let lines: Box<dyn Layer<_> + Send + Sync> = match log.format {
         LogFormat::Text => {

@@ -7,7 +7,7 @@ mod check;
 mod client;
 mod configuration;
 mod flags;
-mod logging;
+pub mod logging;
 mod serve;
 mod token;
 

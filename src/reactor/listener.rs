@@ -32,7 +32,12 @@ const NO_DESCRIPTORS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: 
 #[derive(Debug)]
 pub enum Prepared {
     /// A TCP address with its real port.
-    Tcp(SocketAddr),
+    Tcp {
+        /// Where the reactors bind.
+        address: SocketAddr,
+        /// Where the kernel chose the port: bound and not listening, so that nobody else is given it meanwhile.
+        holder: Option<Socket>,
+    },
     /// A bound Unix socket.
     Unix(unix::UnixListener),
 }
@@ -43,11 +48,22 @@ pub enum Prepared {
 /// The message says what to do.
 pub fn prepare(address: &ListenAddress) -> io::Result<Prepared> {
     match address {
+        ListenAddress::Tcp(address) if address.port() == 0 => {
+            let holder = tcp_socket(*address, true)?;
+            let address = holder.local_addr()?.as_socket().unwrap_or(*address);
+            Ok(Prepared::Tcp {
+                address,
+                holder: Some(holder),
+            })
+        }
         ListenAddress::Tcp(address) => {
             // Without SO_REUSEPORT: bound with it, a second longwire would quietly take half of the connections.
             let probe = tcp_socket(*address, false)?;
-            let address = probe.local_addr()?.as_socket().unwrap_or(*address);
-            Ok(Prepared::Tcp(address))
+            listen(&probe).map_err(|error| explain(address, &error))?;
+            Ok(Prepared::Tcp {
+                address: *address,
+                holder: None,
+            })
         }
         ListenAddress::Unix(path) => unix_listener(path).map(Prepared::Unix),
     }
@@ -82,10 +98,13 @@ fn tcp_socket(address: SocketAddr, reuse_port: bool) -> io::Result<Socket> {
         socket.set_tcp_nodelay(true)?;
         socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
         Ok(socket)
     };
     bind().map_err(|error: io::Error| explain(address, &error))
+}
+
+fn listen(socket: &Socket) -> io::Result<()> {
+    socket.listen(BACKLOG)
 }
 
 fn unix_listener(path: &Path) -> io::Result<unix::UnixListener> {
@@ -121,7 +140,11 @@ pub(super) struct Listener {
 impl Listener {
     pub fn new(prepared: &Prepared) -> io::Result<Self> {
         let socket = match prepared {
-            Prepared::Tcp(address) => Socketlike::Tcp(TcpListener::from_std(tcp_socket(*address, true)?.into())),
+            Prepared::Tcp { address, .. } => {
+                let socket = tcp_socket(*address, true)?;
+                listen(&socket).map_err(|error| explain(address, &error))?;
+                Socketlike::Tcp(TcpListener::from_std(socket.into()))
+            }
             Prepared::Unix(listener) => Socketlike::Unix(UnixListener::from_std(listener.try_clone()?)),
         };
         Ok(Self { socket, ready: false })

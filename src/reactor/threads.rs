@@ -9,7 +9,7 @@ use mio::{Poll, Waker};
 
 use super::listener::{self, Prepared};
 use super::{Reactor, descriptors, waker_token};
-use crate::config::Settings;
+use crate::config::{ListenAddress, Settings};
 use crate::links::{self, Command, Notice, Receiver, Sender, Wake};
 use crate::metrics::NodeCounters;
 use crate::node::Shared;
@@ -175,10 +175,10 @@ fn connections_max(settings: &Settings) -> io::Result<usize> {
     Ok(if configured == 0 { allowed } else { configured })
 }
 
-fn shown(address: &crate::config::settings::ListenAddress, prepared: &Prepared) -> String {
-    match (address, prepared) {
-        (_, Prepared::Tcp(address)) => address.to_string(),
-        (crate::config::settings::ListenAddress::Unix(path), _) => format!("unix:{}", path.display()),
-        (crate::config::settings::ListenAddress::Tcp(address), _) => address.to_string(),
+/// As it stands in the configuration, but with the real port.
+fn shown(address: &ListenAddress, prepared: &Prepared) -> String {
+    match prepared {
+        Prepared::Tcp { address, .. } => address.to_string(),
+        Prepared::Unix(_) => address.to_string(),
     }
 }

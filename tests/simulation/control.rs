@@ -201,6 +201,7 @@ impl World {
                 )
             }
             Order::Reload(settings) => {
+                self.note("reload");
                 self.reactors[r].settings = Arc::clone(&settings);
                 (Command::Reload(settings), None)
             }
@@ -366,6 +367,7 @@ impl World {
                 assert_eq!(before, Some(Place::Claimed), "client {c}");
             }
             Notice::Drained => {
+                self.note("drained");
                 let reactor = &mut self.reactors[r];
                 let drain = reactor.drain.as_mut().unwrap();
                 let left = reactor.open.iter().find(|&&c| c < drain.newcomers);
@@ -402,6 +404,7 @@ impl World {
     /// The outbox has no room for this. The client whose call it was.
     pub fn notice_refused(&mut self, r: usize, notice: &Notice) -> Option<usize> {
         self.say(|| format!("refused notice {notice:?}"));
+        self.note("outbox full");
         let Notice::Call(call) = notice else { return None };
         let c = self.client_named(call.connection);
         let expected = self.clients[c].model.calls.pop_front();

@@ -12,6 +12,13 @@ pub enum Ending {
 }
 
 impl Ending {
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Closed(reason) => CloseReason::ALL[reason as usize].label(),
+            Self::Refused(reason) => RefusalReason::ALL[reason as usize].label(),
+        }
+    }
+
     pub fn reason(self) -> Option<CloseReason> {
         match self {
             Self::Closed(reason) => Some(CloseReason::ALL[reason as usize]),

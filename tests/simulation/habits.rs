@@ -23,6 +23,28 @@ impl World {
             for c in self.reactors[r].open.clone() {
                 self.client_acts(c);
             }
+            if self.chance(4) {
+                self.storm(r);
+            }
+        }
+    }
+
+    /// Everybody logs in at once, with more tokens than one turn has time for.
+    fn storm(&mut self, r: usize) {
+        let talking: Vec<usize> = self.reactors[r]
+            .open
+            .iter()
+            .copied()
+            .filter(|&c| self.clients[c].talks())
+            .collect();
+        for (place, c) in talking.into_iter().enumerate().take(16) {
+            if place < 5 {
+                self.say_message(c, "connect", Token::Costly, Body::Absent);
+            }
+            if self.chance(70) {
+                self.say_connect(c);
+            }
+            self.clients[c].arrive(usize::MAX);
         }
     }
 
@@ -99,7 +121,11 @@ impl World {
         }
         let busy = if self.is_crowd() { 1 } else { 20 };
         if self.clients[c].talks() && self.chance(busy) {
-            self.client_says(c);
+            if !self.clients[c].model.is_open() && self.chance(40) {
+                self.say_connect(c);
+            } else {
+                self.client_says(c);
+            }
         }
     }
 
@@ -137,13 +163,7 @@ impl World {
             94..96 => self.clients[c]
                 .wire
                 .end(if self.random.bool() { End::Fin } else { End::Reset }),
-            96..98 => self.say_violation(c),
-            _ => {
-                // A storm: the tokens cost more than one turn has to spend.
-                for _ in 0..3 {
-                    self.say_message(c, "connect", Token::Costly, Body::Absent);
-                }
-            }
+            _ => self.say_violation(c),
         }
     }
 

@@ -67,6 +67,7 @@ impl World {
                     // It was counted when it came, and is not counted again.
                     let passed = self.with_ground(c, |client, ground| client.model.count(ground));
                     assert!(passed, "client {c}: a message past the rate is held");
+                    self.note("held");
                     return;
                 }
             }
@@ -183,6 +184,7 @@ impl World {
 
     fn end_client(&mut self, r: usize, c: usize, ending: Ending, farewell: Farewell) {
         self.say(|| format!("client {c}: ended by {ending:?} ({:?}) {farewell:?}", ending.reason()));
+        self.note(ending.label());
         let reactor = &mut self.reactors[r];
         *reactor.tally.endings.entry(ending).or_default() += 1;
         if let (Some(drain), Some(CloseReason::Drain)) = (&mut reactor.drain, ending.reason()) {
@@ -234,7 +236,7 @@ impl World {
             }
             Phase::Run => {
                 may_be(Drain, self.reactors[r].drain.is_some());
-                may_be(Overload, upgraded && client.queued > 0 && self.is_overloaded(r));
+                may_be(Overload, upgraded && self.is_overloaded(r));
             }
             Phase::Receive | Phase::Command | Phase::Notice => {}
         }
@@ -254,11 +256,13 @@ impl World {
         reasons
     }
 
-    /// Whether more is queued in the node than it may hold, as reactor `r` sees it before it gives anybody up.
+    /// Whether more may be queued in the node than it may hold, as reactor `r` sees it before it gives anybody up. What
+    /// was held was answered by then, which takes no more than this for each answer.
     fn is_overloaded(&self, r: usize) -> bool {
-        let own: usize = self.reactors[r].open.iter().map(|&c| self.clients[c].queued).sum();
+        let most = |c: &usize| self.clients[*c].queued + 1_024 * self.clients[*c].model.expected.len();
+        let own: usize = self.reactors[r].open.iter().map(most).sum();
         let others = self.reactors.iter().enumerate().filter(|(other, _)| *other != r);
         let queued = own + others.map(|(_, reactor)| reactor.published_bytes).sum::<usize>();
-        queued + 4_096 > self.reactors[r].settings.limits.outbound_total_bytes
+        queued > self.reactors[r].settings.limits.outbound_total_bytes
     }
 }

@@ -19,40 +19,75 @@ mod tokens;
 mod wire;
 mod world;
 
+use std::collections::BTreeMap;
+
 use settings::Flavour;
 use world::World;
 
-/// Runs a world for each seed: those that the environment names, or `count` of them.
-fn run(flavour: Flavour, test: &str, count: u64) {
+/// What every kind of run must come to, or it says nothing.
+const ALWAYS: &[&str] = &[
+    "client",
+    "connection_lost",
+    "ping_timeout",
+    "protocol_error",
+    "auth_failed",
+    "kicked",
+    "connect_timeout",
+    "handshake_timeout",
+    "bad_request",
+    "not_found",
+    "head_too_large",
+    "origin",
+    "full",
+    "short write",
+    "outbox full",
+    "reload",
+];
+
+/// Runs a world for each seed: those that the environment names, or `count` of them. All together must come to
+/// everything in `musts`.
+fn run(flavour: Flavour, test: &str, count: u64, musts: &[&[&str]]) {
     let number = |name| {
         std::env::var(name)
             .ok()
             .map(|text| text.parse::<u64>().expect("it is a number"))
     };
-    let count = number("LONGWIRE_SEEDS").unwrap_or(count);
-    let seeds = number("LONGWIRE_SEED").map_or(0..count, |seed| seed..seed + 1);
-    for seed in seeds {
+    let (count, seed) = (number("LONGWIRE_SEEDS").unwrap_or(count), number("LONGWIRE_SEED"));
+    let mut reached: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in seed.map_or(0..count, |seed| seed..seed + 1) {
         eprintln!("LONGWIRE_SEED={seed} cargo test --test simulation {test}");
-        World::new(flavour, seed).live();
+        for (what, times) in World::new(flavour, seed).live() {
+            *reached.entry(what).or_default() += times;
+        }
     }
+    eprintln!("{reached:?}");
+    let missed: Vec<_> = musts
+        .concat()
+        .into_iter()
+        .filter(|must| !reached.contains_key(must))
+        .collect();
+    assert!(
+        seed.is_some() || missed.is_empty(),
+        "none of these happened: {missed:?}"
+    );
 }
 
 #[test]
 fn one_reactor() {
-    run(Flavour::One, "one_reactor", 150);
+    run(Flavour::One, "one_reactor", 150, &[ALWAYS]);
 }
 
 #[test]
 fn two_reactors() {
-    run(Flavour::Two, "two_reactors", 60);
+    run(Flavour::Two, "two_reactors", 60, &[ALWAYS]);
 }
 
 #[test]
 fn session_policy() {
-    run(Flavour::Policy, "session_policy", 60);
+    run(Flavour::Policy, "session_policy", 60, &[ALWAYS]);
 }
 
 #[test]
 fn paced_fan_outs() {
-    run(Flavour::Crowd, "paced_fan_outs", 6);
+    run(Flavour::Crowd, "paced_fan_outs", 6, &[]);
 }

@@ -152,6 +152,9 @@ impl World {
             drain.turns_over += u32::from(self.now.ms() >= drain.started_ms + drain.window_ms);
         }
         self.reactors[r].work_left = self.reactors[r].shard.run();
+        if self.reactors[r].work_left == Next::Now {
+            self.note("work left over");
+        }
         self.after(r, Phase::Run, None);
         self.reactors[r].published_bytes = self.reactors[r].shard.engine.outbound_bytes();
         self.check_outbound(r);
@@ -222,6 +225,7 @@ impl World {
             if written < bytes.len() {
                 let wire = &mut self.clients[c].wire;
                 (wire.writable, wire.blocked) = (false, true);
+                self.note("short write");
                 return self.reactors[r].shard.engine.write_blocked(key);
             }
             assert_eq!(more, self.clients[c].queued > 0);

@@ -59,7 +59,7 @@ pub fn vary(flavour: Flavour, settings: &mut Settings, random: &mut Rng) {
     let paths = [&["*"][..], &["order/*", "chat/send"]][pick(&[0, 1]) as usize];
     settings.auth.default_paths = paths.iter().map(|&path| path.to_owned()).collect();
     settings.timeouts.handshake_ms = pick(&[3_000, 10_000]);
-    settings.timeouts.connect_ms = pick(&[5_000, 60_000]);
+    settings.timeouts.connect_ms = pick(&[5_000, 60_000, 60_000]);
     settings.timeouts.ping_ms = pick(&[10_000, 25_000]);
     settings.timeouts.pong_ms = pick(&[2_000, 10_000, 40_000]);
     settings.limits.message_bytes = pick(&[2_048, 65_536]) as usize;
@@ -68,7 +68,7 @@ pub fn vary(flavour: Flavour, settings: &mut Settings, random: &mut Rng) {
     settings.limits.push_bytes = settings.limits.outbound_bytes / 2;
     settings.limits.outbound_total_bytes = pick(&[16_384, 65_536, 1 << 30, 1 << 30]) as usize;
     settings.limits.messages_per_second = pick(&[0, 0, 5, 50]) as u32;
-    settings.limits.connections_per_ip = pick(&[0, 0, 8]) as usize;
+    settings.limits.connections_per_ip = pick(&[0, 0, 3]) as usize;
     if flavour == Flavour::Crowd {
         settings.auth.default_topics = vec!["*".to_owned()];
         settings.limits.outbound_bytes = 1 << 20;

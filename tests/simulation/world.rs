@@ -2,7 +2,7 @@
 //! everything. What the reactors do is in `reactor`, what control does in `control`, what clients do in `habits`, what
 //! must hold in `ledger` and `checks`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -79,6 +79,8 @@ pub struct World {
     calm: u32,
     /// Nobody comes any more.
     pub closing_down: bool,
+    /// How often the rarer things happened.
+    pub reached: BTreeMap<&'static str, u64>,
     trace: bool,
 }
 
@@ -130,6 +132,7 @@ impl World {
             pong_min_ms: settings.timeouts.pong_ms,
             calm: 0,
             closing_down: false,
+            reached: BTreeMap::new(),
             trace: std::env::var_os("LONGWIRE_TRACE").is_some(),
             random,
         }
@@ -139,6 +142,10 @@ impl World {
         if self.trace {
             eprintln!("{:>12} {}", self.now.us, what());
         }
+    }
+
+    pub fn note(&mut self, what: &'static str) {
+        *self.reached.entry(what).or_default() += 1;
     }
 
     pub fn chance(&mut self, percent: u8) -> bool {
@@ -164,8 +171,8 @@ impl World {
         act(client, &mut ground)
     }
 
-    /// A whole life.
-    pub fn live(mut self) {
+    /// A whole life; what was reached in it.
+    pub fn live(mut self) -> BTreeMap<&'static str, u64> {
         let turns = self.random.u32(100..400);
         for _ in 0..turns {
             self.pass_time();
@@ -174,6 +181,7 @@ impl World {
             self.turn();
         }
         self.wind_down();
+        self.reached
     }
 
     fn turn(&mut self) {
@@ -190,8 +198,8 @@ impl World {
             match self.random.u8(..100) {
                 0..25 => 0,
                 25..70 => self.random.u64(1..50),
-                70..88 => self.random.u64(50..2_000),
-                88..98 => self.random.u64(2_000..12_000),
+                70..91 => self.random.u64(50..1_000),
+                91..98 => self.random.u64(1_000..12_000),
                 98 => self.random.u64(12_000..60_000),
                 _ => self.random.u64(60_000..20_000_000),
             }
