@@ -1,6 +1,6 @@
 //! A panic on a reactor's thread is a bug that must not be silent: the process says so and ends, so that its service
 //! manager starts it anew. The test starts itself again as a server whose application panics when a client tells it to.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;

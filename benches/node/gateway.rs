@@ -139,13 +139,15 @@ impl Gateway {
         }
     }
 
-    /// The same while one fan-out to everybody follows the other.
+    /// The same while a fan-out to everybody begins four times a second. (One after the other without a pause, the crowd's
+    /// own process would fill a core, and the delay would be that of waiting for it.)
     pub fn push_delays_under_fan_out(&self, count: usize) -> Delay {
         let over = AtomicBool::new(false);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     self.push_all();
+                    std::thread::sleep(Duration::from_millis(250));
                 }
             });
             let delay = self.push_delays(count);

@@ -85,6 +85,8 @@ pub struct Client {
     pub quiet_ms: u64,
     /// Since when its token is known to be over.
     pub expired_since_ms: Option<u64>,
+    /// The place in the row of those whose messages are held: they are gone on with in this order.
+    pub held: Option<u64>,
     /// Bytes queued for it when it was last looked at.
     pub queued: usize,
     /// Whether pushes must all be queued by the time the connection ends: not while a fan-out is paced.
@@ -113,6 +115,7 @@ impl Client {
             sign_ms: 0,
             quiet_ms: 0,
             expired_since_ms: None,
+            held: None,
             queued: 0,
             strict: true,
             retry_ms: None,
@@ -202,7 +205,7 @@ impl Client {
     /// held cannot be seen if there is another token behind it.
     pub fn arrive(&mut self, bytes: usize) {
         let silent = |item: &&Item| match &item.sent {
-            Sent::Message(message) => item.sent.token().is_some() && message.id.is_none(),
+            Sent::Message(message) => item.sent.token().is_some() && !message.is_answered_at_once(),
             _ => false,
         };
         let barrier = self.items.iter().find(silent).map_or(u64::MAX, |item| item.at);

@@ -52,6 +52,15 @@ pub enum Farewell {
 }
 
 impl Farewell {
+    /// Whether a close frame with this code, or without one, can tell it; `None`: there is no close frame.
+    pub fn has_code(&self, queued: Option<Option<u16>>) -> bool {
+        match self {
+            Self::None => queued.is_none(),
+            Self::Exact(code, _) => queued == Some(*code),
+            Self::Code(code) | Self::Retry(code) => queued == Some(Some(*code)),
+        }
+    }
+
     /// The table of the contract, section 2.
     pub fn of(reason: CloseReason) -> Self {
         use CloseReason::*;

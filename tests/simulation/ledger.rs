@@ -35,8 +35,8 @@ impl World {
             Some(c) => vec![c],
             None => self.reactors[r].open.clone(),
         };
-        // What is counted and was not said by those who live was said by those who do not.
-        touched.sort_by_key(|&c| !self.is_live(r, c));
+        // What was held is gone on with in order, so what is counted belongs to the first of them.
+        touched.sort_by_key(|&c| self.clients[c].held.unwrap_or(u64::MAX));
         if !matches!(phase, Phase::Expire | Phase::Notice) {
             for &c in &touched {
                 self.apply_delivered(r, c);
@@ -68,10 +68,15 @@ impl World {
                     let passed = self.with_ground(c, |client, ground| client.model.count(ground));
                     assert!(passed, "client {c}: a message past the rate is held");
                     self.note("held");
+                    if self.clients[c].held.is_none() {
+                        self.next_id += 1;
+                        self.clients[c].held = Some(self.next_id);
+                    }
                     return;
                 }
             }
             if let Some(sent) = self.clients[c].take_delivered() {
+                self.clients[c].held = None;
                 self.say(|| format!("client {c}: said {sent:?}"));
                 self.with_ground(c, |client, ground| client.model.apply(&sent, ground));
             }
@@ -79,11 +84,17 @@ impl World {
     }
 
     /// Whether the message in front, of a connection that has ended, was handled before that.
-    fn was_heard(&self, r: usize, c: usize) -> bool {
-        let (counters, tally) = (&self.counters.reactors[r], &self.reactors[r].tally);
+    fn was_heard(&mut self, r: usize, c: usize) -> bool {
+        let counters = &self.counters.reactors[r];
         if !self.clients[c].model.is_counted() {
-            return counters.messages_received.get() > tally.messages;
+            return counters.messages_received.get() > self.reactors[r].tally.messages;
         }
+        if self.with_ground(c, |client, ground| {
+            client.model.waits_for_policy(client.delivered(), ground)
+        }) {
+            return self.is_answered(r, c);
+        }
+        let (counters, tally) = (&self.counters.reactors[r], &self.reactors[r].tally);
         let checked: u64 = counters.auth.iter().map(|counter| counter.get()).sum();
         checked > tally.auth.values().sum() || self.is_answered(r, c)
     }
@@ -156,8 +167,9 @@ impl World {
                 "client {c} lives and should not: {predicted:?}"
             );
         }
-        ended.sort_by_key(|(_, reasons)| reasons.len());
-        for (c, reasons) in ended {
+        for (c, mut reasons) in ended {
+            let code = self.queued_close(r, c);
+            reasons.retain(|(_, farewell)| farewell.has_code(code));
             let found = news.iter().enumerate().find_map(|(place, ending)| {
                 reasons
                     .iter()
@@ -204,6 +216,17 @@ impl World {
             at_ms: self.now.ms(),
         });
         client.wire.readable &= !client.wire.is_reset();
+    }
+
+    /// The code of the close frame that is queued last, if one is.
+    fn queued_close(&self, r: usize, c: usize) -> Option<Option<u16>> {
+        let mut slices = vec![std::io::IoSlice::new(&[]); 4_096];
+        let filled = self.reactors[r].shard.pending(self.clients[c].key, &mut slices);
+        match **slices[..filled].last()? {
+            [0x88, 0] => Some(None),
+            [0x88, _, high, low, ..] => Some(Some(u16::from_be_bytes([high, low]))),
+            _ => None,
+        }
     }
 
     /// Every reason for which a connection may have ended just now.

@@ -8,6 +8,9 @@ use longwire::metrics::{CloseReason, RefusalReason};
 use crate::frames::KEY;
 use crate::tokens::Token;
 
+/// The paths that no service answers.
+const GATEWAY_PATHS: [&str; 6] = ["connect", "ping", "subscribe", "unsubscribe", "ack", "resume"];
+
 /// One thing that a client sent.
 #[derive(Clone, Debug)]
 pub enum Sent {
@@ -95,6 +98,11 @@ impl Body {
 }
 
 impl Message {
+    /// Whether handling it queues a reply: calls are answered later, and messages without an id never.
+    pub fn is_answered_at_once(&self) -> bool {
+        self.id.is_some() && GATEWAY_PATHS.contains(&self.path.as_str())
+    }
+
     /// Its JSON, with the fields in any order, among others that mean nothing.
     pub fn json(&self, random: &mut Rng) -> String {
         let mut fields = vec![format!("\"path\":\"{}\"", self.path)];

@@ -152,6 +152,16 @@ impl Model {
         self.counted
     }
 
+    /// Whether this message's login has to ask the session policy first, or has asked and got no answer.
+    pub fn waits_for_policy(&self, sent: Option<&Sent>, ground: &Ground<'_>) -> bool {
+        let is_good = |token| check(token, ground).is_ok();
+        let waits = match &self.claim {
+            Some(claim) => claim.admitted.is_none(),
+            None => sent.and_then(Sent::token).is_some_and(is_good),
+        };
+        asks_policy(ground.settings) && self.stage != Stage::Open && waits
+    }
+
     /// Counts the message in front against the rate, once. False: it is refused.
     pub fn count(&mut self, ground: &mut Ground<'_>) -> bool {
         if std::mem::replace(&mut self.counted, true) {
