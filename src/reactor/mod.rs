@@ -206,7 +206,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             let Some(command) = self.inbox.take() else { return };
             self.shard.command(command);
         }
-        self.work_left = Next::Now;
+        // What is over keeps the next wait from sleeping: `prepare_sleep` sees it.
     }
 
     fn expire_timers(&mut self) {

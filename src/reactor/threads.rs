@@ -40,7 +40,7 @@ struct Parts<W> {
     settings: Arc<Settings>,
     shared: Arc<Shared>,
     counters: Arc<NodeCounters>,
-    connections_max: usize,
+    connections_allowed: usize,
 }
 
 /// Starts `settings.server.reactors` threads, and returns when all of them listen.
@@ -55,7 +55,7 @@ pub fn start<W: Wake + Send + Sync + 'static>(
     outbox: &Sender<Notice, W>,
 ) -> io::Result<Started> {
     let reactors = settings.server.reactors;
-    let connections_max = connections_max(settings)?;
+    let connections_allowed = connections_allowed(settings)?;
     let listeners = settings
         .server
         .listen
@@ -86,7 +86,7 @@ pub fn start<W: Wake + Send + Sync + 'static>(
             settings: settings.clone(),
             shared: shared.clone(),
             counters: counters.clone(),
-            connections_max,
+            connections_allowed,
         });
     }
     let (ready, readiness) = mpsc::channel();
@@ -105,7 +105,7 @@ pub fn start<W: Wake + Send + Sync + 'static>(
     Ok(Started {
         inboxes,
         addresses,
-        connections_max,
+        connections_max: gateway::connections_max(settings, connections_allowed),
     })
 }
 
@@ -139,7 +139,7 @@ fn build<W: Wake>(parts: Parts<W>) -> io::Result<Reactor<Gateway, Waker, W>> {
             )
         })?;
     }
-    let gateway = Gateway::new(parts.settings.clone(), parts.shared.clone(), parts.connections_max)
+    let gateway = Gateway::new(parts.settings.clone(), parts.shared.clone(), parts.connections_allowed)
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
     let rules = gateway::rules(&parts.settings);
     let engine = Engine::new(rules, fastrand::u64(..), parts.counters, parts.number);
@@ -154,8 +154,8 @@ fn build<W: Wake>(parts: Parts<W>) -> io::Result<Reactor<Gateway, Waker, W>> {
     )
 }
 
-/// The configured number, or what the descriptors allow: each connection needs one, some are for other things.
-fn connections_max(settings: &Settings) -> io::Result<usize> {
+/// What the descriptors allow: each connection needs one, some are for other things.
+fn connections_allowed(settings: &Settings) -> io::Result<usize> {
     let limit = descriptors::raise_limit()?;
     let tables = if settings.server.descriptor_table_per_reactor {
         settings.server.reactors
@@ -163,16 +163,16 @@ fn connections_max(settings: &Settings) -> io::Result<usize> {
         1
     };
     let allowed = limit.saturating_sub(descriptors::RESERVE).max(1).saturating_mul(tables);
-    let configured = settings.server.connections_max;
-    if configured > allowed {
+    let connections_max = settings.server.connections_max;
+    if connections_max > allowed {
         tracing::warn!(
-            connections_max = configured,
+            connections_max,
             descriptors = limit,
             allowed,
             "the descriptor limit allows fewer connections than server.connections_max: raise LimitNOFILE"
         );
     }
-    Ok(if configured == 0 { allowed } else { configured })
+    Ok(allowed)
 }
 
 /// As it stands in the configuration, but with the real port.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::broadcast::Counts;
 use super::login::PermissionSets;
-use super::{Gateway, Session, rules, users};
+use super::{Gateway, Session, connections_max, rules, users};
 use crate::config::Settings;
 use crate::links::{Command, ConnectionInfo, Notice, Target, Ticket, UserName};
 use crate::metrics::CloseReason;
@@ -144,9 +144,7 @@ impl Gateway {
         };
         self.verifier = verifier;
         self.permission_sets = PermissionSets::new(&settings.auth);
-        if settings.server.connections_max > 0 {
-            self.connections_max = settings.server.connections_max;
-        }
+        self.connections_max = connections_max(&settings, self.connections_allowed);
         engine.set_rules(rules(&settings));
         self.settings = Arc::new(settings);
     }

@@ -12,11 +12,12 @@ use crate::shard::engine::Engine;
 const CLOSES_A_TURN: u32 = 256;
 /// How often the drain looks at the clock.
 const STEP_MS: u64 = 10;
-/// The reconnects of one node are told to spread to at most this many a second even if it closes all at once.
-const RECONNECTS_PER_SECOND: u64 = 1_000;
+/// Moments to come back that are given out at least: a second of them, one a millisecond. A larger crowd gets one each,
+/// so that even if a node closes all at once no more than 1,000 a second come back.
+const SLOTS_MIN: u64 = 1_000;
 /// Nobody is told to come back sooner: the balancer must have seen that this node is gone.
 const RETRY_MIN_MS: u64 = 100;
-/// A prime: consecutive closes get retry slots far apart.
+/// A prime: consecutive closes get slots far apart, and as long as it does not divide their number, each another.
 const SLOT_STRIDE: u64 = 7_919;
 
 /// A drain under way.
@@ -36,6 +37,14 @@ impl Drain {
     /// Until the last connection should be closed.
     pub fn left_ms(&self, now_ms: u64) -> u64 {
         (self.started_ms + self.window_ms).saturating_sub(now_ms)
+    }
+
+    /// When the next client that is closed shall come back. Every client of the node has a moment of its own: each reactor
+    /// gives out those that leave its own number as the rest.
+    fn retry_ms(&self, reactor: u64, reactors: u64) -> u64 {
+        let mut slots = self.total.max(SLOTS_MIN / reactors);
+        slots += u64::from(slots.is_multiple_of(SLOT_STRIDE));
+        RETRY_MIN_MS + self.closed * SLOT_STRIDE % slots * reactors + reactor
     }
 
     /// How many connections should be closed by now.
@@ -79,10 +88,7 @@ impl Gateway {
             };
             match connection.stage() {
                 Stage::Unauthenticated | Stage::Open => {
-                    // Every client of the node has a slot of its own, on whatever reactor it is.
-                    let number = drain.closed * reactors + engine.reactor() as u64;
-                    let spread_ms = (drain.total * reactors * 1_000 / RECONNECTS_PER_SECOND).max(1_000);
-                    let retry_ms = RETRY_MIN_MS + number * SLOT_STRIDE % spread_ms;
+                    let retry_ms = drain.retry_ms(engine.reactor() as u64, reactors);
                     let reason = CloseReason::Drain;
                     engine.close_with(key, reason, reason.code(), &format!("retry_ms={retry_ms}"));
                     drain.closed += 1;

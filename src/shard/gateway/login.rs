@@ -90,9 +90,10 @@ impl PermissionSets {
 
     /// A connection does not need them any more; the last one takes the set with it.
     pub fn give_back(&mut self, permissions: Rc<Permissions>) {
-        // Two: this one and the map's.
+        // Two: this one and the map's. After a reload the map may hold another set of these claims.
         if let Some(claims) = &permissions.claims
             && Rc::strong_count(&permissions) == 2
+            && self.sets.get(claims).is_some_and(|set| Rc::ptr_eq(set, &permissions))
         {
             self.sets.remove(claims);
         }

@@ -108,6 +108,7 @@ pub struct Gateway {
     settings: Arc<Settings>,
     verifier: Verifier,
     connections_max: usize,
+    connections_allowed: usize,
     users: Users,
     topics: Topics,
     broadcasts: Broadcasts,
@@ -134,19 +135,30 @@ pub fn rules(settings: &Settings) -> Rules {
     }
 }
 
+/// Connections that the node takes: as many as configured, or as its descriptors allow.
+pub fn connections_max(settings: &Settings, connections_allowed: usize) -> usize {
+    match settings.server.connections_max {
+        0 => connections_allowed,
+        configured => configured,
+    }
+}
+
 impl Gateway {
-    /// A gateway without connections. `connections_max` is the node's, resolved.
+    /// A gateway without connections. `connections_allowed` is what the node's descriptors
+    /// allow.
     ///
     /// # Errors
     /// A key that cannot be used.
-    pub fn new(settings: Arc<Settings>, node: Arc<Shared>, connections_max: usize) -> Result<Self, KeyError> {
+    pub fn new(settings: Arc<Settings>, node: Arc<Shared>, connections_allowed: usize) -> Result<Self, KeyError> {
         let (verifier, _) = Verifier::new(&settings.auth)?;
         let permission_sets = PermissionSets::new(&settings.auth);
+        let connections_max = connections_max(&settings, connections_allowed);
         Ok(Self {
             node,
             settings,
             verifier,
             connections_max,
+            connections_allowed,
             users: Users::default(),
             topics: Topics::default(),
             broadcasts: Broadcasts::default(),
@@ -178,9 +190,17 @@ impl Gateway {
         (ours && engine.get(key).is_some()).then_some(key)
     }
 
-    /// For the simulation and for assertions: users, topics' members, logins and notices still held.
-    pub fn leftovers(&self) -> (usize, usize, usize) {
-        (self.users.len(), self.logins.len(), self.permission_sets.len())
+    /// For the simulation and for assertions: users, topics, logins, permission sets, fan-outs and waiting tokens still
+    /// held. With no connection left, and after a `run`, all are zero.
+    pub fn leftovers(&self) -> [usize; 6] {
+        [
+            self.users.len(),
+            self.topics.len(),
+            self.logins.len(),
+            self.permission_sets.len(),
+            self.broadcasts.len(),
+            self.token_waiting.len(),
+        ]
     }
 
     fn is_trusted(&self, peer: Option<IpAddr>) -> bool {

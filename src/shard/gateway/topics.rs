@@ -42,6 +42,10 @@ impl Topics {
             .copied()
     }
 
+    pub fn len(&self) -> usize {
+        self.topics.len()
+    }
+
     /// How many connections subscribed to this topic.
     pub fn members(&self, node: &Shared, name: &str) -> usize {
         self.find(node, name)
