@@ -315,3 +315,6 @@ impl<S> Engine<S> {
             .is_some_and(|connection| connection.dirty != Dirty::Clean)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -39,8 +39,8 @@ impl Drain {
         (self.started_ms + self.window_ms).saturating_sub(now_ms)
     }
 
-    /// When the next client that is closed shall come back. Every client of the node has a moment of its own: each reactor
-    /// gives out those that leave its own number as the rest.
+    /// When the next client that is closed shall come back. Every client of the node has a moment of its own: each
+    /// reactor gives out those that leave its own number as the rest.
     fn retry_ms(&self, reactor: u64, reactors: u64) -> u64 {
         let mut slots = self.total.max(SLOTS_MIN / reactors);
         slots += u64::from(slots.is_multiple_of(SLOT_STRIDE));
