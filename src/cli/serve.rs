@@ -35,6 +35,10 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
         tracing::warn!("{warning}");
     }
 
+    if !settings.nats.url.is_empty() {
+        tracing::warn!("nats.url is set, but this version joins no cluster: the node runs on its own");
+    }
+
     let api = bind_api(settings.api.listen)?;
     let api_address = api.local_addr().map_err(Failure::failed)?;
     let reactors = settings.server.reactors;

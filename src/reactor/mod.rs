@@ -145,7 +145,9 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         self.node.beat(reactor);
         let counters = self.counters();
         counters.turn.record(self.node.now_us().saturating_sub(started_us));
-        counters.outbound_bytes.set(self.shard.engine.outbound_bytes() as u64);
+        let outbound_bytes = self.shard.engine.outbound_bytes();
+        counters.outbound_bytes.set(outbound_bytes as u64);
+        self.node.outbound_set(reactor, outbound_bytes);
         Ok(())
     }
 

@@ -79,6 +79,8 @@ pub struct Connection<S> {
     pub(super) dirty: Dirty,
     /// What the peer sends is thrown away: after a protocol error there are no frames any more, only bytes.
     pub(super) deaf: bool,
+    /// Its request was answered with plain HTTP: it never was a WebSocket.
+    pub(super) refused: bool,
     /// The peer's close frame is here.
     pub(super) peer_closed: bool,
     /// The socket took less than it was given, and has not drained since.
@@ -106,6 +108,7 @@ impl<S: Default> Connection<S> {
             stage: Stage::Handshake,
             dirty: Dirty::Clean,
             deaf: false,
+            refused: false,
             peer_closed: false,
             write_blocked: false,
             deadline_ms,
@@ -133,6 +136,11 @@ impl<S> Connection<S> {
     /// Whether a message of it is held for the application.
     pub fn holds_message(&self) -> bool {
         matches!(self.kept.as_deref(), Some(Kept::Message { .. }))
+    }
+
+    /// Whether its request was refused, so that it never was a WebSocket.
+    pub fn was_refused(&self) -> bool {
+        self.refused
     }
 
     /// How far it has come.

@@ -21,6 +21,9 @@ impl World {
         self.apply_effects(r);
         self.flush_dirty(r);
         self.reap_closed(r);
+        let queued = self.reactors[r].shard.engine.outbound_bytes();
+        self.reactors[r].published_bytes = queued;
+        self.node.outbound_set(r, queued);
         self.check_turn(r, all_fired);
     }
 
@@ -156,7 +159,6 @@ impl World {
             self.note("work left over");
         }
         self.after(r, Phase::Run, None);
-        self.reactors[r].published_bytes = self.reactors[r].shard.engine.outbound_bytes();
         self.check_outbound(r);
         let mut room = if self.chance(85) { 1_024 } else { self.random.usize(..3) };
         while let Some(notice) = self.reactors[r].shard.next_notice() {

@@ -122,6 +122,7 @@ impl<S: Default> Engine<S> {
         let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
         let connection = &mut self.connections[key.index as usize];
         connection.deaf = true;
+        connection.refused = true;
         connection.deadline_ms = deadline_ms;
         connection.application_deadline_ms = NEVER;
         self.arm(key.index);

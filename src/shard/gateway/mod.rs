@@ -355,7 +355,9 @@ impl Application for Gateway {
 
     fn ended(&mut self, engine: &mut Engine<Session>, key: Key, reason: CloseReason) {
         let id = self.connection_id(engine, key);
-        let client = engine.get(key).and_then(super::Connection::client);
+        let (client, refused) = engine.get(key).map_or((None, true), |connection| {
+            (connection.client(), connection.was_refused())
+        });
         let session = engine.session_mut(key.index);
         if std::mem::take(&mut session.address_counted)
             && let Some(ip) = client
@@ -377,7 +379,9 @@ impl Application for Gateway {
         if let Some(permissions) = permissions {
             self.permission_sets.give_back(permissions);
         }
-        tracing::debug!(connection = %id, reason = reason.label(), user = user.as_deref(), "connection closed");
+        if !refused {
+            tracing::debug!(connection = %id, reason = reason.label(), user = user.as_deref(), "connection closed");
+        }
         if claimed && let Some(user) = user {
             self.notices.push_back(Notice::Release { connection: id, user });
         }
@@ -414,3 +418,6 @@ impl Application for Gateway {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,12 +10,19 @@ fn close(code: u16) -> Vec<u8> {
 #[test]
 fn a_client_s_close_is_echoed_and_ends_the_connection() {
     let mut world = world();
-    for (sent, echo) in [(close(3_999), vec![0x88, 2, 0x0F, 0x9F]), (client(Opcode::Close, b""), vec![0x88, 0])] {
+    for (sent, echo) in [
+        (close(3_999), vec![0x88, 2, 0x0F, 0x9F]),
+        (client(Opcode::Close, b""), vec![0x88, 0]),
+    ] {
         let key = upgraded(&mut world);
         send(&mut world, key, 50);
         receive(&mut world, key, &sent);
         assert_eq!(stage(&world, key), Some(Stage::Closing));
-        assert_eq!(flush(&mut world, key), [text_frame(50), echo].concat(), "after all that was queued");
+        assert_eq!(
+            flush(&mut world, key),
+            [text_frame(50), echo].concat(),
+            "after all that was queued"
+        );
         assert_eq!(world.engine.next_dead(), Some(key));
     }
     assert_eq!(closed(&world, CloseReason::Client), 2);
@@ -43,7 +50,10 @@ fn the_client_s_close_does_not_cut_what_is_queued() {
     receive(&mut world, key, &close(1_000));
     world.end_of_file(key);
     assert!(!world.engine.has_dead());
-    assert_eq!(flush(&mut world, key).len(), 100 + frame::encode_close(4403, "kicked").len());
+    assert_eq!(
+        flush(&mut world, key).len(),
+        100 + frame::encode_close(4403, "kicked").len()
+    );
     assert_eq!(world.engine.next_dead(), Some(key));
 }
 
@@ -128,5 +138,14 @@ fn the_application_hears_of_each_end_once() {
     assert_eq!(world.application.ended, [(key, CloseReason::Kicked)]);
     assert_eq!(world.engine.next_dead(), Some(key));
     assert_eq!(world.engine.next_dead(), None);
-    assert_eq!(world.engine.counters().closed.iter().map(|counter| counter.get()).sum::<u64>(), 1);
+    assert_eq!(
+        world
+            .engine
+            .counters()
+            .closed
+            .iter()
+            .map(|counter| counter.get())
+            .sum::<u64>(),
+        1
+    );
 }

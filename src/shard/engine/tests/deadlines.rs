@@ -94,7 +94,10 @@ fn a_client_that_makes_room_lives_and_one_that_does_not_dies() {
 
 #[test]
 fn a_long_wait_for_answers_is_not_cut_short_or_drawn_out_by_further_pings() {
-    let mut world = world_with(Rules { pong_ms: 60_000, ..rules() });
+    let mut world = world_with(Rules {
+        pong_ms: 60_000,
+        ..rules()
+    });
     let key = upgraded(&mut world);
     let first_ms = ping_at(&mut world, key, 1_000, 26_000).unwrap();
     let second_ms = ping_at(&mut world, key, first_ms + 1, first_ms + 25_000).unwrap();

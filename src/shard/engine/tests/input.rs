@@ -43,19 +43,36 @@ fn a_refusal_is_answered_and_the_socket_half_closed_when_it_is_written() {
     receive(&mut world, key, &[0xFF; 100]);
     assert_eq!(world.engine.next_half_close(), None);
     let answer = String::from_utf8(flush(&mut world, key)).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 3\r\n"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 3\r\n"),
+        "{answer}"
+    );
     assert_eq!(world.engine.next_half_close(), Some(key));
     assert_eq!(stage(&world, key), Some(Stage::Closing));
     world.end_of_file(key);
     assert_eq!(world.engine.next_dead(), Some(key));
     assert_eq!(world.engine.counters().refused[RefusalReason::Full as usize].get(), 1);
-    assert_eq!(world.engine.counters().closed.iter().map(|counter| counter.get()).sum::<u64>(), 0);
+    assert_eq!(
+        world
+            .engine
+            .counters()
+            .closed
+            .iter()
+            .map(|counter| counter.get())
+            .sum::<u64>(),
+        0
+    );
     assert_eq!(world.engine.leftovers(), Default::default());
 }
 
 #[test]
 fn heads_that_are_none_are_told_from_those_that_are_too_long() {
-    let many = [b"GET /ws HTTP/1.1\r\n".to_vec(), b"A: b\r\n".repeat(101), b"\r\n".to_vec()].concat();
+    let many = [
+        b"GET /ws HTTP/1.1\r\n".to_vec(),
+        b"A: b\r\n".repeat(101),
+        b"\r\n".to_vec(),
+    ]
+    .concat();
     let cases: [(&[u8], u16, RefusalReason); 4] = [
         (b"\x16\x03\x01", 400, RefusalReason::BadRequest),
         (b"GET /other HTTP/1.1\r\n\r\n", 404, RefusalReason::NotFound),
@@ -108,7 +125,11 @@ fn what_was_held_is_dropped_when_the_connection_ends() {
     let mut world = world();
     let key = upgraded(&mut world);
     world.application.holds = true;
-    receive(&mut world, key, &[text("one"), client(Opcode::Close, &1000_u16.to_be_bytes())].concat());
+    receive(
+        &mut world,
+        key,
+        &[text("one"), client(Opcode::Close, &1000_u16.to_be_bytes())].concat(),
+    );
     world.engine.close(key, CloseReason::Kicked);
     world.engine.resume(&mut world.application, key);
     assert!(world.application.heard.is_empty());
@@ -121,7 +142,11 @@ fn what_was_held_is_dropped_when_the_connection_ends() {
 fn nothing_is_heard_after_a_close() {
     let mut world = world();
     let key = upgraded(&mut world);
-    receive(&mut world, key, &[text("bye"), text("more"), client(Opcode::Ping, b"")].concat());
+    receive(
+        &mut world,
+        key,
+        &[text("bye"), text("more"), client(Opcode::Ping, b"")].concat(),
+    );
     assert_eq!(world.application.heard, ["bye"]);
     assert_eq!(flush(&mut world, key), frame::encode_close(4403, "kicked"));
     receive(&mut world, key, &text("more"));
@@ -155,7 +180,10 @@ fn new_rules_that_let_a_paused_client_be_read_again_say_so() {
     send(&mut world, paused, 600);
     send(&mut world, other, 100);
     assert!(!world.wants_read(paused));
-    world.engine.set_rules(Rules { read_pause_bytes: 5_000, ..rules() });
+    world.engine.set_rules(Rules {
+        read_pause_bytes: 5_000,
+        ..rules()
+    });
     assert!(world.wants_read(paused));
     assert_eq!(world.engine.next_readable_again(), Some(paused));
     assert_eq!(world.engine.next_readable_again(), None);

@@ -42,7 +42,12 @@ impl Application for Probe {
     fn accepted(&mut self, _: &mut Engine<()>, _: Key) {}
 
     fn admit(&mut self, _: &mut Engine<()>, _: Key, _: &Request<'_>) -> Result<(), Refusal> {
-        let refusal = Refusal { status: 503, reason: RefusalReason::Full, retry_after_s: Some(3), text: "full" };
+        let refusal = Refusal {
+            status: 503,
+            reason: RefusalReason::Full,
+            retry_after_s: Some(3),
+            text: "full",
+        };
         if self.refuses { Err(refusal) } else { Ok(()) }
     }
 
@@ -99,7 +104,10 @@ fn rules() -> Rules {
 }
 
 fn world_with(rules: Rules) -> World {
-    let mut world = Shard::new(Engine::new(rules, 1, Arc::new(NodeCounters::new(1)), 0), Probe::default());
+    let mut world = Shard::new(
+        Engine::new(rules, 1, Arc::new(NodeCounters::new(1)), 0),
+        Probe::default(),
+    );
     at(&mut world, 1_000);
     world
 }
@@ -110,7 +118,10 @@ fn world() -> World {
 
 /// It is so many milliseconds after the start.
 fn at(world: &mut World, ms: u64) {
-    world.tick(Now { us: ms * 1_000, unix_ms: 1_700_000_000_000 + ms });
+    world.tick(Now {
+        us: ms * 1_000,
+        unix_ms: 1_700_000_000_000 + ms,
+    });
 }
 
 /// It is so late, and everything that is due has fired.

@@ -57,7 +57,10 @@ fn a_queue_past_its_limit_is_dropped_but_for_the_frame_begun() {
     let expected = [text_frame(300), frame::encode_close(4413, "slow_consumer")].concat();
     assert_eq!([begun, rest].concat(), expected);
     let counters = world.engine.counters();
-    assert_eq!((counters.deliveries_written.get(), counters.deliveries_dropped.get()), (1, 4));
+    assert_eq!(
+        (counters.deliveries_written.get(), counters.deliveries_dropped.get()),
+        (1, 4)
+    );
     assert_eq!(send(&mut world, key, 10), Sent::Gone);
 }
 
@@ -85,7 +88,9 @@ fn the_longest_queue_is_the_heaviest() {
     }
     world.engine.close(closing, CloseReason::Kicked);
     assert_eq!(world.engine.heaviest(), Some(heavy));
-    world.engine.close_and_drop_queue(heavy, CloseReason::Overload, "retry_ms=7");
+    world
+        .engine
+        .close_and_drop_queue(heavy, CloseReason::Overload, "retry_ms=7");
     assert_eq!(flush(&mut world, heavy), frame::encode_close(1013, "retry_ms=7"));
     assert_eq!(world.engine.heaviest(), Some(light));
 }
@@ -102,9 +107,17 @@ fn what_is_urgent_leaves_the_bulk_behind() {
     assert_eq!(world.engine.bulk_len(), 3);
     send(&mut world, two, 30);
     assert_eq!(dirty(&mut world, Urgency::Urgent), [two]);
-    assert_eq!(dirty(&mut world, Urgency::Bulk), [one, three], "its place among the others is skipped");
+    assert_eq!(
+        dirty(&mut world, Urgency::Bulk),
+        [one, three],
+        "its place among the others is skipped"
+    );
     assert!(!world.engine.has_dirty());
-    assert_eq!(pending(&world, two), [text_frame(20), text_frame(30)], "and the order of its frames is kept");
+    assert_eq!(
+        pending(&world, two),
+        [text_frame(20), text_frame(30)],
+        "and the order of its frames is kept"
+    );
 }
 
 #[test]
@@ -133,6 +146,9 @@ fn what_is_lost_with_a_connection_counts_as_dropped() {
     world.lost(key);
     assert_eq!(world.engine.next_dead(), Some(key));
     let counters = world.engine.counters();
-    assert_eq!((counters.deliveries_written.get(), counters.deliveries_dropped.get()), (1, 1));
+    assert_eq!(
+        (counters.deliveries_written.get(), counters.deliveries_dropped.get()),
+        (1, 1)
+    );
     assert_eq!(world.engine.leftovers(), Default::default());
 }
