@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use ureq::http::{Request, StatusCode};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
@@ -26,15 +27,17 @@ pub fn push(sources: &SourceFlags, flags: PushFlags) -> Result<(), Failure> {
         [user] => json!({ "user": user }),
         users => json!({ "users": users }),
     };
-    let body: Value = match &flags.body {
-        None => Value::Null,
+    // Verbatim, like the API: large numbers and the order of fields are the sender's.
+    let body: &RawValue = match &flags.body {
+        None => RawValue::NULL,
         Some(text) => serde_json::from_str(text).map_err(|error| {
             let advice = r#"a string wants quotes of its own: --body '"hi"'"#;
             Failure::Usage(format!("--body is not JSON: {error}; {advice}"))
         })?,
     };
-    let request = json!({ "to": to, "path": flags.path, "body": body });
-    let answer = Api::new(sources, &flags.api)?.call("POST", "/v1/push", &request.to_string())?;
+    let (to, path) = (to.to_string(), json!(flags.path).to_string());
+    let request = format!(r#"{{"to":{to},"path":{path},"body":{}}}"#, body.get());
+    let answer = Api::new(sources, &flags.api)?.call("POST", "/v1/push", &request)?;
     let number = |name: &str| answer[name].as_u64().unwrap_or_default();
     let meaning = match (number("matched"), number("queued"), number("dropped")) {
         (0, ..) => "nobody is there to get it".to_owned(),

@@ -50,6 +50,7 @@ enum Event {
 /// Runs until the node is drained or stopped; the process's exit code.
 pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_level: &SetLogLevel) -> u8 {
     let mut give_up: Option<Instant> = None;
+    let mut signalled = false;
     loop {
         let out_of_time = async {
             match give_up {
@@ -66,14 +67,18 @@ pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_l
             () = out_of_time => Event::OutOfTime,
         };
         match event {
-            Event::Stop(name) if give_up.is_some() => {
+            Event::Stop(name) if signalled => {
                 tracing::warn!(
                     connections = state.shared.connections(),
-                    "{name} while draining: stopping at once"
+                    "{name}, the second signal: stopping at once"
                 );
                 return 1;
             }
-            Event::Stop(name) => give_up = Some(drain(state, name)),
+            Event::Stop(name) => {
+                signalled = true;
+                // After `POST /v1/drain`, as a service manager does it, the first signal changes nothing.
+                give_up.get_or_insert_with(|| drain(state, name));
+            }
             Event::DrainWanted if give_up.is_none() => give_up = Some(drain(state, "the API")),
             Event::DrainWanted => {}
             Event::Hangup => reread(state, reload, set_log_level),

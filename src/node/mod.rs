@@ -26,6 +26,7 @@ pub struct Shared {
     draining: AtomicBool,
     reactors: Box<[ReactorCell]>,
     connections: OwnLine,
+    places: OwnLine,
     addresses: Addresses,
     users: Users,
 }
@@ -56,6 +57,7 @@ impl Shared {
             draining: AtomicBool::new(false),
             reactors: (0..reactors).map(|_| ReactorCell::default()).collect(),
             connections: OwnLine::default(),
+            places: OwnLine::default(),
             addresses: Addresses::new(),
             users: Users::new(reactors),
         }
@@ -105,6 +107,27 @@ impl Shared {
     /// All open sockets of the node, those among them whose handshake is not done.
     pub fn connections(&self) -> usize {
         self.connections.0.load(Ordering::Relaxed)
+    }
+
+    /// Takes one of the node's `max` places for a WebSocket, unless all are taken: then false. Sockets that are not upgraded
+    /// yet, or are being refused, take none. Whoever got true owes one `place_release`.
+    pub fn place_acquire(&self, max: usize) -> bool {
+        let taken = self.places.0.fetch_add(1, Ordering::Relaxed);
+        if taken >= max {
+            self.places.0.fetch_sub(1, Ordering::Relaxed);
+        }
+        taken < max
+    }
+
+    /// Places taken: WebSockets that are open.
+    pub fn places(&self) -> usize {
+        self.places.0.load(Ordering::Relaxed)
+    }
+
+    /// Gives back what `place_acquire` took.
+    pub fn place_release(&self) {
+        let before = self.places.0.fetch_sub(1, Ordering::Relaxed);
+        debug_assert!(before > 0, "more places given back than taken");
     }
 
     /// Counts a connection of this address, unless there are `max` already: then false, and nothing is counted. An

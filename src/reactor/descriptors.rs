@@ -4,8 +4,13 @@
 
 use std::io;
 
-/// Descriptors kept for everything that is no client: listeners, polls, log, the API and its callers, NATS.
-pub const RESERVE: usize = 128;
+/// Descriptors kept for everything that is no client: listeners, polls, log, NATS, and the API with up to 256 callers.
+const RESERVE: usize = 384;
+
+/// How many of `limit` descriptors may be clients: all but the reserve, or three quarters where there are few.
+pub fn for_clients(limit: usize) -> usize {
+    limit - (limit / 4).min(RESERVE)
+}
 
 /// Raises the soft limit of open descriptors to the hard one, which needs no privilege, and says what it is now.
 ///

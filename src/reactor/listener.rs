@@ -24,6 +24,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the gate stays closed when no connection of this reactor ends before: somebody else's descriptor may have
 /// been freed, which no event tells.
 const GATE_RETRY_MS: u64 = 100;
+/// How often the log says that descriptors are out.
+const SAY_EVERY_MS: u64 = 5_000;
 /// A peer that is refused for want of descriptors gets this, unread and unparsed.
 const NO_DESCRIPTORS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 5\r\n\
     Content-Type: text/plain\r\nContent-Length: 31\r\n\r\nthis node has no descriptor free";
@@ -189,6 +191,8 @@ impl Listener {
 #[derive(Debug)]
 pub(super) struct Gate {
     closed_until_ms: Option<u64>,
+    /// When it was last said in the log.
+    said_ms: Option<u64>,
     /// Kept open so that it can be given up for a moment: with it one peer at a time is told, instead of left hanging.
     reserve: Option<File>,
 }
@@ -197,8 +201,18 @@ impl Gate {
     pub fn new() -> Self {
         Self {
             closed_until_ms: None,
+            said_ms: None,
             reserve: open_reserve(),
         }
+    }
+
+    /// True once in a while: what happens a hundred times a second is said less often.
+    pub fn says(&mut self, now_ms: u64) -> bool {
+        let says = self.said_ms.is_none_or(|said_ms| said_ms + SAY_EVERY_MS <= now_ms);
+        if says {
+            self.said_ms = Some(now_ms);
+        }
+        says
     }
 
     pub fn is_open(&self) -> bool {

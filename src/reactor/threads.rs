@@ -162,14 +162,14 @@ fn connections_allowed(settings: &Settings) -> io::Result<usize> {
     } else {
         1
     };
-    let allowed = limit.saturating_sub(descriptors::RESERVE).max(1).saturating_mul(tables);
+    let allowed = descriptors::for_clients(limit).saturating_mul(tables);
     let connections_max = settings.server.connections_max;
     if connections_max > allowed {
         tracing::warn!(
             connections_max,
             descriptors = limit,
             allowed,
-            "the descriptor limit allows fewer connections than server.connections_max: raise LimitNOFILE"
+            "the descriptor limit allows fewer connections than server.connections_max, so fewer are taken: raise LimitNOFILE"
         );
     }
     Ok(allowed)

@@ -130,6 +130,25 @@ fn a_full_node_is_503_with_retry_after_until_one_has_gone() {
 }
 
 #[test]
+fn sockets_that_are_no_websockets_yet_take_no_place() {
+    let gateway = Gateway::start("server.connections_max = 2");
+    let _silent: Vec<Raw> = (0..5).map(|_| Raw::open(&gateway)).collect();
+    let _first = Client::login(&gateway, "a");
+    let second = Client::login(&gateway, "b");
+    // Nor do those that were refused and have not gone yet.
+    let _refused: Vec<Raw> = (0..3)
+        .map(|_| {
+            let mut raw = Raw::open(&gateway);
+            raw.send(upgrade_request(&[]).as_bytes());
+            assert_eq!(raw.response().status, 503);
+            raw
+        })
+        .collect();
+    drop(second);
+    wait_until("the one place to be free", || Client::try_open(&gateway, &[]).is_ok());
+}
+
+#[test]
 fn connections_that_come_and_go_leave_no_trace_in_the_count() {
     let gateway = Gateway::start("server.connections_max = 5");
     for round in 0..20 {
@@ -163,6 +182,8 @@ fn when_descriptors_run_out_newcomers_are_refused_and_the_others_served_until_so
         limited.arg(program).args(arguments);
         *command = limited;
     });
+    // They take descriptors and no places: without them the node would be full before it is out of descriptors.
+    let _silent: Vec<Raw> = (0..20).map(|_| Raw::open(&gateway)).collect();
     let mut there = Vec::new();
     let mut refused = 0;
     while refused < 5 {

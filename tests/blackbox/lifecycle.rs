@@ -72,6 +72,19 @@ fn the_api_drains_too() {
 }
 
 #[test]
+fn the_first_signal_after_a_drain_by_the_api_does_not_cut_it_short() {
+    let mut gateway = Gateway::start("timeouts.drain = \"2s\"\nserver.reactors = 1");
+    let mut clients: Vec<Client> = (0..3).map(|i| Client::login(&gateway, &format!("u{i}"))).collect();
+    assert_eq!(gateway.request("POST", "/v1/drain", None).status, 202);
+    gateway.run.signal("TERM");
+    for client in &mut clients {
+        assert_eq!(client.closed().0, 1012);
+    }
+    drop(clients);
+    assert_eq!(gateway.run.exit_code(), 0);
+}
+
+#[test]
 fn without_connections_a_drain_is_over_at_once() {
     let mut gateway = Gateway::start("timeouts.drain = \"10m\"");
     gateway.run.signal("TERM");

@@ -268,3 +268,13 @@ fn a_push_to_a_thousand_users_by_name_reaches_those_that_are_there() {
         client.fence();
     }
 }
+
+#[test]
+fn an_array_is_no_push() {
+    let gateway = Gateway::start("");
+    for body in [r#"[{"user":"u"},"p",1]"#, r#"[]"#] {
+        gateway.request("POST", "/v1/push", Some(body)).problem(400);
+    }
+    let batch = r#"{"pushes":[[{"user":"u"},"p",1]]}"#;
+    gateway.request("POST", "/v1/push/batch", Some(batch)).problem(400);
+}

@@ -160,6 +160,12 @@ impl World {
             while client.wire.unread_by_client() > 0 {
                 client.listen(random, 1 << 20);
             }
+            let model = &client.model;
+            assert!(
+                model.calls.len() <= model.doubtful_calls,
+                "client {c}: nobody heard of {:?}",
+                model.calls
+            );
             if !client.cut_off {
                 client.check_goodbye();
                 let undelivered = client
@@ -176,7 +182,9 @@ impl World {
             }
         }
         assert_eq!(self.node.connections(), 0);
+        assert_eq!(self.node.places(), 0);
         assert_eq!(self.node.users(), 0);
+        assert_eq!(self.places, 0);
         for r in 0..self.reactors.len() {
             self.check_reactor_end(r);
         }

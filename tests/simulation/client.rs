@@ -87,6 +87,8 @@ pub struct Client {
     pub expired_since_ms: Option<u64>,
     /// The place in the row of those whose messages are held: they are gone on with in this order.
     pub held: Option<u64>,
+    /// How many frames were queued for it then, while they may be gone on with.
+    pub held_behind: Option<usize>,
     /// Bytes queued for it when it was last looked at.
     pub queued: usize,
     /// Whether pushes must all be queued by the time the connection ends: not while a fan-out is paced.
@@ -116,6 +118,7 @@ impl Client {
             quiet_ms: 0,
             expired_since_ms: None,
             held: None,
+            held_behind: None,
             queued: 0,
             strict: true,
             retry_ms: None,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use longwire::config::Settings;
 use longwire::links::{Command, ConnectionId, ConnectionInfo, Notice, Target, Ticket, UserName};
 use longwire::metrics::CloseReason;
+use longwire::shard::Stage;
 
 use crate::expect::{Call, Expect, Farewell};
 use crate::frames;
@@ -340,7 +341,7 @@ impl World {
             }
             Notice::Call(call) => {
                 let c = self.client_named(call.connection);
-                let expected = self.clients[c].model.calls.pop_front();
+                let expected = self.clients[c].model.next_call(&seen(&call));
                 assert_eq!(expected.as_ref(), Some(&seen(&call)), "client {c}");
                 if let Some(id) = call.id {
                     let body = ["{}", "[1,\"ä\"]", "null"][self.random.usize(..3)];
@@ -401,20 +402,32 @@ impl World {
         }
     }
 
-    /// The outbox has no room for this. The client whose call it was.
-    pub fn notice_refused(&mut self, r: usize, notice: &Notice) -> Option<usize> {
-        self.say(|| format!("refused notice {notice:?}"));
-        self.note("outbox full");
-        let Notice::Call(call) = notice else { return None };
-        let c = self.client_named(call.connection);
-        let expected = self.clients[c].model.calls.pop_front();
-        assert_eq!(expected.as_ref(), Some(&seen(call)), "client {c}");
-        assert_eq!(self.clients[c].reactor, r);
-        let model = &mut self.clients[c].model;
-        if let (true, Some(id)) = (model.is_live(), call.id.as_deref()) {
-            model.error(Some(id), Some(&call.path), 503, "overloaded");
+    /// The outbox had no room for a call, so that it and those behind it were refused: with a reply where they have an id,
+    /// and without a word where not, or where the client is gone.
+    pub fn calls_refused(&mut self, r: usize) {
+        for c in 0..self.clients.len() {
+            if self.clients[c].reactor != r || self.clients[c].model.calls.is_empty() {
+                continue;
+            }
+            let is_live = matches!(self.stage(r, c), Stage::Unauthenticated | Stage::Open);
+            let frames = self.queued_frames(r, c);
+            let model = &mut self.clients[c].model;
+            let is_told = |call: &Call| {
+                let id = call.id.as_deref().unwrap_or("none");
+                let reply = format!("{{\"id\":{id},\"path\":\"{}\",\"status\":503,", call.path);
+                frames
+                    .iter()
+                    .any(|frame| frame.windows(reply.len()).any(|window| window == reply.as_bytes()))
+            };
+            let told = model.calls.iter().rposition(is_told).map_or(0, |last| last + 1);
+            for call in model.calls.drain(..told).collect::<Vec<_>>() {
+                if call.id.is_some() {
+                    model.error(call.id.as_deref(), Some(&call.path), 503, "overloaded");
+                }
+            }
+            let silent = model.calls.iter().take_while(|call| call.id.is_none() || !is_live);
+            model.doubtful_calls = silent.count();
         }
-        Some(c)
     }
 
     fn later(&mut self, r: usize, order: Order) {

@@ -177,12 +177,16 @@ impl World {
     }
 
     fn say_message(&mut self, c: usize, path: &str, token: Token, body: Body) {
-        let message = Message {
+        let mut message = Message {
             path: path.to_owned(),
             id: self.id(),
             token,
             body,
         };
+        if message.id.is_none() && message.is_call() {
+            // Without an id it is known by its body.
+            message.body = Body::Any(self.next_id.to_string());
+        }
         let text = message.json(&mut self.random);
         self.clients[c].say_text(&mut self.random, Sent::Message(message), &text);
     }

@@ -7,7 +7,7 @@ use longwire::shard::Stage;
 
 use crate::client::Ended;
 use crate::expect::{Ending, Farewell};
-use crate::messages::{Head, Message, Sent};
+use crate::messages::{Head, Sent};
 use crate::model;
 use crate::world::World;
 
@@ -39,11 +39,16 @@ impl World {
         touched.sort_by_key(|&c| self.clients[c].held.unwrap_or(u64::MAX));
         if !matches!(phase, Phase::Expire | Phase::Notice) {
             for &c in &touched {
-                self.apply_delivered(r, c);
+                self.apply_delivered(r, c, !self.is_live(r, c) && touched.len() > 1);
+            }
+            // What is counted beyond that was behind what was held, of connections that have ended since.
+            for &c in &touched {
+                self.apply_delivered(r, c, false);
             }
         }
         self.settle_endings(r, phase, &touched);
         for &c in &touched {
+            self.clients[c].held_behind = None;
             self.clients[c].queued = self.queued(r, c);
         }
     }
@@ -52,7 +57,8 @@ impl World {
         !matches!(self.stage(r, c), Stage::Closing | Stage::Dead)
     }
 
-    fn apply_delivered(&mut self, r: usize, c: usize) {
+    /// Applies to the model of `c` what was handled of what it said; or only what was held, and not what was behind that.
+    fn apply_delivered(&mut self, r: usize, c: usize, held_only: bool) {
         while self.clients[c].model.predicted.is_none() && self.clients[c].model.stage != model::Stage::Ended {
             let Some(sent) = self.clients[c].delivered() else {
                 return;
@@ -60,7 +66,8 @@ impl World {
             if matches!(sent, Sent::Message(_) | Sent::Bad | Sent::BadPath { .. }) {
                 if !self.is_live(r, c) {
                     // It ended, maybe before it came to this message.
-                    if !self.was_heard(r, c) {
+                    let behind = !self.clients[c].model.is_counted();
+                    if (held_only && behind) || !self.was_heard(r, c) {
                         return;
                     }
                 } else if sent.token().is_some() && self.is_held(r, c) {
@@ -106,18 +113,38 @@ impl World {
         connection.is_some_and(|connection| connection.holds_message()) && !self.is_answered(r, c)
     }
 
-    /// Whether a reply to the message in front is queued.
+    /// Whether a reply to the message in front is queued. One without an id is known by its place: behind everything that
+    /// was queued when the call began.
     fn is_answered(&self, r: usize, c: usize) -> bool {
         let client = &self.clients[c];
-        let Some(Sent::Message(Message { id: Some(id), .. })) = client.delivered() else {
+        let Some(Sent::Message(message)) = client.delivered() else {
             return false;
         };
-        let mut slices = vec![std::io::IoSlice::new(&[]); 4_096];
-        let filled = self.reactors[r].shard.pending(client.key, &mut slices);
-        let begin = format!("{{\"id\":{id},");
-        slices[..filled]
+        let (begin, from) = match (&message.id, client.held_behind) {
+            (Some(id), _) => (format!("{{\"id\":{id},"), 0),
+            (None, Some(behind)) => ("{\"path\":\"connect\",\"status\":".to_owned(), behind),
+            (None, None) => return false,
+        };
+        let frames = self.queued_frames(r, c);
+        frames
             .iter()
-            .any(|slice| slice.windows(begin.len()).any(|window| window == begin.as_bytes()))
+            .skip(from)
+            .any(|frame| frame.windows(begin.len()).any(|window| window == begin.as_bytes()))
+    }
+
+    /// What is queued for a client, the first frame as far as it is not written.
+    pub fn queued_frames(&self, r: usize, c: usize) -> Vec<Vec<u8>> {
+        let mut slices = vec![std::io::IoSlice::new(&[]); 4_096];
+        let filled = self.reactors[r].shard.pending(self.clients[c].key, &mut slices);
+        slices[..filled].iter().map(|slice| slice.to_vec()).collect()
+    }
+
+    /// Before whoever waits for a token check may be gone on with.
+    pub fn before_run(&mut self, r: usize) {
+        for c in self.reactors[r].open.clone() {
+            let held = self.clients[c].held.is_some();
+            self.clients[c].held_behind = held.then(|| self.queued_frames(r, c).len());
+        }
     }
 
     /// The client that a connection's id names, gone or not.
@@ -207,6 +234,9 @@ impl World {
         if let (true, Some(ip)) = (std::mem::take(&mut model.address_counted), model.client) {
             *self.addresses.get_mut(&ip).unwrap() -= 1;
         }
+        if model.stage != model::Stage::Handshake {
+            self.places -= 1;
+        }
         model.stage = model::Stage::Ended;
         model.predicted = None;
         model.claim = None;
@@ -220,9 +250,7 @@ impl World {
 
     /// The code of the close frame that is queued last, if one is.
     fn queued_close(&self, r: usize, c: usize) -> Option<Option<u16>> {
-        let mut slices = vec![std::io::IoSlice::new(&[]); 4_096];
-        let filled = self.reactors[r].shard.pending(self.clients[c].key, &mut slices);
-        match **slices[..filled].last()? {
+        match *self.queued_frames(r, c).pop()? {
             [0x88, 0] => Some(None),
             [0x88, _, high, low, ..] => Some(Some(u16::from_be_bytes([high, low]))),
             _ => None,

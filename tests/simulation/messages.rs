@@ -100,7 +100,12 @@ impl Body {
 impl Message {
     /// Whether handling it queues a reply: calls are answered later, and messages without an id never.
     pub fn is_answered_at_once(&self) -> bool {
-        self.id.is_some() && GATEWAY_PATHS.contains(&self.path.as_str())
+        self.id.is_some() && !self.is_call()
+    }
+
+    /// Whether it is for a service.
+    pub fn is_call(&self) -> bool {
+        !GATEWAY_PATHS.contains(&self.path.as_str())
     }
 
     /// Its JSON, with the fields in any order, among others that mean nothing.

@@ -34,7 +34,9 @@ pub struct Ground<'a> {
     pub settings: &'a Settings,
     pub now: Now,
     pub draining: bool,
-    pub full: bool,
+    pub connections_max: usize,
+    /// Upgraded connections of the node.
+    pub places: &'a mut usize,
     pub addresses: &'a mut HashMap<IpAddr, usize>,
     pub tally: &'a mut Tally,
 }
@@ -47,6 +49,8 @@ pub struct Model {
     pub expected: VecDeque<Expect>,
     pub pushes: VecDeque<Rc<str>>,
     pub calls: VecDeque<Call>,
+    /// So many of the first of these may have been refused without a word.
+    pub doubtful_calls: usize,
     pub claim: Option<Claim>,
     pub client: Option<IpAddr>,
     pub address_counted: bool,
@@ -77,6 +81,7 @@ impl Model {
             expected: VecDeque::new(),
             pushes: VecDeque::new(),
             calls: VecDeque::new(),
+            doubtful_calls: 0,
             claim: None,
             client: peer,
             address_counted: false,
@@ -126,6 +131,18 @@ impl Model {
         if self.stage != Stage::Ended {
             self.predicted.get_or_insert((reason.into(), farewell));
         }
+    }
+
+    /// The call that control should get next, now that it gets `seen`.
+    pub fn next_call(&mut self, seen: &Call) -> Option<Call> {
+        while self.doubtful_calls > 0 {
+            self.doubtful_calls -= 1;
+            let call = self.calls.pop_front();
+            if call.as_ref() == Some(seen) {
+                return call;
+            }
+        }
+        self.calls.pop_front()
     }
 
     /// Something that it sent was delivered and not held.
@@ -211,11 +228,12 @@ impl Model {
                     (403, RefusalReason::Origin)
                 } else if ground.draining {
                     (503, RefusalReason::Draining)
-                } else if ground.full {
-                    (503, RefusalReason::Full)
-                } else if max > 0 && count >= max {
+                } else if max > 0 && client.is_some() && count >= max {
                     (429, RefusalReason::PerIp)
+                } else if *ground.places >= ground.connections_max {
+                    (503, RefusalReason::Full)
                 } else {
+                    *ground.places += 1;
                     self.client = *client;
                     self.address_counted = max > 0 && client.is_some();
                     if let (true, Some(ip)) = (self.address_counted, client) {

@@ -3,6 +3,7 @@
 
 use std::io::IoSlice;
 
+use longwire::links::Notice;
 use longwire::metrics::CloseReason;
 use longwire::shard::{Key, Next, Stage, Urgency};
 
@@ -154,6 +155,7 @@ impl World {
         if let Some(drain) = &mut self.reactors[r].drain {
             drain.turns_over += u32::from(self.now.ms() >= drain.started_ms + drain.window_ms);
         }
+        self.before_run(r);
         self.reactors[r].work_left = self.reactors[r].shard.run();
         if self.reactors[r].work_left == Next::Now {
             self.note("work left over");
@@ -163,9 +165,14 @@ impl World {
         let mut room = if self.chance(85) { 1_024 } else { self.random.usize(..3) };
         while let Some(notice) = self.reactors[r].shard.next_notice() {
             if room == 0 {
-                let c = self.notice_refused(r, &notice);
+                self.say(|| format!("refused notice {notice:?}"));
+                self.note("outbox full");
+                let is_call = matches!(notice, Notice::Call(_));
                 self.reactors[r].shard.notice_refused(notice);
-                return self.after(r, Phase::Notice, c);
+                if is_call {
+                    self.calls_refused(r);
+                }
+                return self.after(r, Phase::Notice, None);
             }
             room -= 1;
             self.take_notice(r, notice);

@@ -69,6 +69,7 @@ pub struct World {
     pub addresses: HashMap<IpAddr, usize>,
     pub control: Control,
     pub connections_max: usize,
+    pub places: usize,
     pub next_id: u64,
     /// The longest intervals that were ever in force.
     pub ping_max_ms: u64,
@@ -94,7 +95,7 @@ impl World {
         let connections_max = if flavour == Flavour::Crowd {
             10_000
         } else {
-            random.usize(10..60)
+            random.usize(5..60)
         };
         let reactors = (0..count).map(|number| {
             let engine = Engine::new(rules(&settings), random.u64(..), Arc::clone(&counters), number);
@@ -126,6 +127,7 @@ impl World {
             addresses: HashMap::new(),
             control: Control::default(),
             connections_max,
+            places: 0,
             next_id: 0,
             ping_max_ms: settings.timeouts.ping_ms,
             pong_max_ms: settings.timeouts.pong_ms,
@@ -164,7 +166,8 @@ impl World {
             settings: &reactor.settings,
             now: self.now,
             draining: reactor.drain.is_some() || self.node.draining(),
-            full: self.node.connections() > self.connections_max,
+            connections_max: self.connections_max,
+            places: &mut self.places,
             addresses: &mut self.addresses,
             tally: &mut reactor.tally,
         };

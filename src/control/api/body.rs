@@ -90,7 +90,18 @@ async fn read(body: Body, max_bytes: usize) -> Result<Vec<u8>, Problem> {
 impl Whole {
     /// The body as what the call wants; the problem says where it is not.
     pub fn json<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        object(&self.bytes)?;
         serde_json::from_slice(&self.bytes).map_err(|error| bad_json(&error))
+    }
+}
+
+/// serde would take an array for a struct too, its fields in their order.
+pub fn object(json: &[u8]) -> Result<(), Problem> {
+    match json.trim_ascii_start().first() {
+        Some(b'[') => Err(Problem::bad_request(
+            "an array stands where an object is wanted".to_owned(),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -16,11 +16,11 @@ use crate::control::router::Audience;
 use crate::protocol::{message, subject};
 
 /// Users that one push may name.
-const USERS_MAX: usize = 1_000;
+const USERS_MAX: usize = 10_000;
 /// Pushes in a batch.
 const BATCH_MAX: usize = 1_000;
-/// What a request may have beside the body that is pushed: a thousand users, escapes, spaces.
-const REQUEST_SLACK_BYTES: usize = 1 << 20;
+/// What a request may have beside the body that is pushed: the users, escapes, spaces.
+const REQUEST_SLACK_BYTES: usize = 2 << 20;
 /// A batch's whole request.
 const BATCH_BYTES: usize = 16 << 20;
 /// A user's name, as in a token.
@@ -105,7 +105,8 @@ pub async fn batch(State(api): State<Arc<Api>>, body: Body) -> Result<Response, 
             return Err(Problem::bad_request(detail));
         }
         let checked = batch.pushes.iter().enumerate().map(|(index, raw)| {
-            let request = serde_json::from_str(raw.get()).map_err(|error| body::bad_json(&error));
+            let request = body::object(raw.get().as_bytes())
+                .and_then(|()| serde_json::from_str(raw.get()).map_err(|error| body::bad_json(&error)));
             request
                 .and_then(|request| check(request, push_bytes))
                 .map_err(|problem| problem.of_batch(index))

@@ -18,7 +18,8 @@ use super::State;
 /// Connections that are served at once; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 256;
 /// For a request head to be complete, and for an idle connection to send its next.
-const HEAD_WITHIN: Duration = Duration::from_secs(75);
+/// Silent connections must not keep the places of those who ask something for long, the health checks among them.
+const HEAD_WITHIN: Duration = Duration::from_secs(15);
 /// For the last answers to be written before the process ends.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// How long accepting rests when it fails: descriptors are free again soon, or not at all.

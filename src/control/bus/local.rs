@@ -92,7 +92,7 @@ impl Bus for Local {
             name: self.node.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
             since_ms: self.since_ms,
-            connections: self.shared.connections() as u64,
+            connections: self.shared.places() as u64,
             draining: self.shared.draining(),
         }]
     }

@@ -152,7 +152,7 @@ fn what_is_no_push_is_400_and_says_why() {
     }
     let long = format!(r#"{{"to":{{"user":"{}"}},"path":"p"}}"#, "é".repeat(65));
     node.post("/v1/push", &long).problem(400);
-    let many = json!({ "to": { "users": (0..1001).map(|n| format!("u{n}")).collect::<Vec<_>>() }, "path": "p" });
+    let many = json!({ "to": { "users": (0..10_001).map(|n| format!("u{n}")).collect::<Vec<_>>() }, "path": "p" });
     node.post("/v1/push", &many.to_string()).problem(400);
     assert_eq!(node.counters.pushes_api.get(), 0);
 }

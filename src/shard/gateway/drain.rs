@@ -47,14 +47,16 @@ impl Drain {
         RETRY_MIN_MS + self.closed * SLOT_STRIDE % slots * reactors + reactor
     }
 
-    /// How many connections should be closed by now.
-    fn due(&self, now_ms: u64) -> u64 {
+    /// How many connections should be closed by now. The reactors take turns: each begins its share of a step later than
+    /// the one before it, or all would close one at the same moments. The very first goes at once: a node with one client
+    /// need not keep it, or its operator, waiting.
+    fn due(&self, now_ms: u64, reactor: u64, reactors: u64) -> u64 {
         let elapsed_ms = now_ms - self.started_ms;
         if elapsed_ms >= self.window_ms {
             u64::MAX
         } else {
-            // The first at once: a node with one client need not keep it, or its operator, waiting.
-            self.total * elapsed_ms / self.window_ms + 1
+            let begun = (reactors - reactor) * self.window_ms;
+            (self.total * elapsed_ms * reactors + begun) / (self.window_ms * reactors)
         }
     }
 }
@@ -79,7 +81,7 @@ impl Gateway {
             return Next::Idle;
         };
         let now_ms = engine.now().ms();
-        let due = drain.due(now_ms);
+        let due = drain.due(now_ms, engine.reactor() as u64, reactors);
         let mut budget = CLOSES_A_TURN;
         while drain.closed < due && budget > 0 && drain.cursor < engine.slots() {
             let slot = drain.cursor;

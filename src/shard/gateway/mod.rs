@@ -51,6 +51,8 @@ pub struct Session {
     bad_messages: u8,
     auth_failures: u8,
     rate_refusals: u8,
+    /// Has one of the node's places.
+    placed: bool,
     /// Counted in `node::Shared` under its address.
     address_counted: bool,
     /// Known to control's session registry.
@@ -82,6 +84,7 @@ impl Default for Session {
             bad_messages: 0,
             auth_failures: 0,
             rate_refusals: 0,
+            placed: false,
             address_counted: false,
             claimed: false,
             rate_credit: u32::MAX,
@@ -135,11 +138,11 @@ pub fn rules(settings: &Settings) -> Rules {
     }
 }
 
-/// Connections that the node takes: as many as configured, or as its descriptors allow.
+/// Connections that the node takes: as many as configured, and no more than its descriptors allow.
 pub fn connections_max(settings: &Settings, connections_allowed: usize) -> usize {
     match settings.server.connections_max {
         0 => connections_allowed,
-        configured => configured,
+        configured => configured.min(connections_allowed),
     }
 }
 
@@ -287,6 +290,7 @@ impl Application for Gateway {
         }
         let peer = engine.get(key).and_then(super::Connection::client);
         let client = self.client_of(peer, request);
+        engine.set_client(key, client);
         if let Some(drain) = &self.drain {
             let left_s = drain.left_ms(engine.now().ms()).div_ceil(1_000).max(1) as u32;
             return refuse(
@@ -304,10 +308,6 @@ impl Application for Gateway {
                 "this node is draining: another one takes you",
             );
         }
-        if self.node.connections() > self.connections_max {
-            let retry_s = engine.random().u32(2..10);
-            return refuse(503, RefusalReason::Full, Some(retry_s), "this node is full");
-        }
         let per_ip = self.settings.limits.connections_per_ip;
         if per_ip > 0
             && let Some(ip) = client
@@ -323,7 +323,11 @@ impl Application for Gateway {
             }
             engine.session_mut(key.index).address_counted = true;
         }
-        engine.set_client(key, client);
+        if !self.node.place_acquire(self.connections_max) {
+            let retry_s = engine.random().u32(2..10);
+            return refuse(503, RefusalReason::Full, Some(retry_s), "this node is full");
+        }
+        engine.session_mut(key.index).placed = true;
         Ok(())
     }
 
@@ -364,9 +368,13 @@ impl Application for Gateway {
         {
             self.node.address_release(ip);
         }
+        let placed = std::mem::take(&mut session.placed);
         let claimed = std::mem::take(&mut session.claimed);
         session.device = None;
         let permissions = session.permissions.take();
+        if placed {
+            self.node.place_release();
+        }
         let login = self.logins.remove(&key.index);
         let user = if session.user != users::NONE {
             let user: Box<str> = self.users.name(session.user).into();
