@@ -1,18 +1,17 @@
-//! The control side: what is asked of the reactors, and whether what they answer is what the models say.
+//! The control side: what is asked of the reactors, with its effect on the models.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use longwire::config::Settings;
-use longwire::links::{Command, ConnectionId, ConnectionInfo, Notice, Target, Ticket, UserName};
+use longwire::links::{Command, ConnectionId, ConnectionInfo, Target, Ticket, UserName};
 use longwire::metrics::CloseReason;
-use longwire::shard::Stage;
 
-use crate::expect::{Call, Expect, Farewell};
+use crate::expect::{Expect, Farewell};
 use crate::frames;
 use crate::ledger::Phase;
-use crate::model::{self, Claim};
+use crate::model;
 use crate::world::{Drain, World};
 
 /// Something for a reactor's inbox.
@@ -39,7 +38,7 @@ pub enum To {
 
 /// What a reactor owes.
 #[derive(Debug)]
-enum Owed {
+pub enum Owed {
     /// Exactly these counts; or, of these clients, those who are still there.
     Pushed {
         matched: u64,
@@ -52,7 +51,7 @@ enum Owed {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub enum Place {
     Claimed,
     Refused,
     Released,
@@ -61,9 +60,9 @@ enum Place {
 /// See the top of the file.
 #[derive(Default)]
 pub struct Control {
-    owed: HashMap<Ticket, Owed>,
+    pub owed: HashMap<Ticket, Owed>,
     last_ticket: Ticket,
-    places: HashMap<ConnectionId, Place>,
+    pub places: HashMap<ConnectionId, Place>,
     /// What a service or the session policy will say, and when.
     pub later: Vec<(u64, usize, Order)>,
 }
@@ -89,17 +88,10 @@ impl Control {
     }
 }
 
-fn names(code: &Order) -> &'static str {
-    match code {
-        Order::Push { .. } => "push",
-        _ => "order",
-    }
-}
-
 impl World {
     /// A reactor takes something from its inbox.
     pub fn carry_out(&mut self, r: usize, order: Order, ticket: Option<Ticket>) {
-        self.say(|| format!("{} {order:?} {ticket:?}", names(&order)));
+        self.say(|| format!("{order:?} {ticket:?}"));
         let (command, owed) = self.command(r, order, ticket);
         if let (Some(ticket), Some(owed)) = (ticket, owed) {
             self.control.owed.insert(ticket, owed);
@@ -290,147 +282,7 @@ impl World {
         }
     }
 
-    /// Control takes a notice from the outbox.
-    pub fn take_notice(&mut self, r: usize, notice: Notice) {
-        self.say(|| format!("notice {notice:?}"));
-        match notice {
-            Notice::Pushed {
-                ticket,
-                matched,
-                queued,
-                dropped,
-            } => {
-                let Some(Owed::Pushed {
-                    matched: m,
-                    queued: q,
-                    dropped: d,
-                    paced,
-                }) = self.control.owed.remove(&ticket)
-                else {
-                    panic!("nobody asked for {ticket}");
-                };
-                assert_eq!(matched, queued + dropped);
-                if self.is_crowd() {
-                    self.reactors[r].tally.matched += matched;
-                    let gone = paced.iter().filter(|&&c| self.clients[c].ended.is_some()).count() as u64;
-                    assert!(
-                        matched <= m && matched + gone >= m,
-                        "{matched} of {m} were matched, {gone} are gone"
-                    );
-                } else {
-                    assert_eq!((matched, queued, dropped), (m, q, d), "push {ticket}");
-                }
-            }
-            Notice::Kicked { ticket, closed } => {
-                let Some(Owed::Kicked(owed)) = self.control.owed.remove(&ticket) else {
-                    panic!("{ticket}")
-                };
-                assert_eq!(closed, owed);
-            }
-            Notice::Found { ticket, connections } => {
-                let Some(Owed::Found(owed)) = self.control.owed.remove(&ticket) else {
-                    panic!("{ticket}")
-                };
-                let sorted = |mut list: Vec<ConnectionInfo>| {
-                    list.iter_mut().for_each(|info| info.topics.sort());
-                    let mut list: Vec<String> = list.iter().map(|info| format!("{info:?}")).collect();
-                    list.sort();
-                    list
-                };
-                assert_eq!(sorted(connections), sorted(owed));
-            }
-            Notice::Call(call) => {
-                let c = self.client_named(call.connection);
-                let expected = self.clients[c].model.next_call(&seen(&call));
-                assert_eq!(expected.as_ref(), Some(&seen(&call)), "client {c}");
-                if let Some(id) = call.id {
-                    let body = ["{}", "[1,\"ä\"]", "null"][self.random.usize(..3)];
-                    let text = format!(
-                        "{{\"id\":{id},\"path\":\"{}\",\"status\":200,\"body\":{body}}}",
-                        call.path
-                    );
-                    self.later(r, Order::Reply { c, text });
-                }
-            }
-            Notice::Claim {
-                connection,
-                user,
-                device,
-            } => self.take_claim(r, connection, &user, device.as_deref()),
-            Notice::Release { connection, user } => {
-                let c = self.client_named(connection);
-                assert!(
-                    self.clients[c].ended.is_some(),
-                    "client {c} is here and gave its place back"
-                );
-                assert!(user.starts_with('u'));
-                let before = self.control.places.insert(connection, Place::Released);
-                assert_eq!(before, Some(Place::Claimed), "client {c}");
-            }
-            Notice::Drained => {
-                self.note("drained");
-                let reactor = &mut self.reactors[r];
-                let drain = reactor.drain.as_mut().unwrap();
-                let left = reactor.open.iter().find(|&&c| c < drain.newcomers);
-                assert_eq!(left, None, "not drained");
-                assert!(!std::mem::replace(&mut drain.told, true), "drained twice");
-            }
-        }
-    }
-
-    fn take_claim(&mut self, r: usize, connection: ConnectionId, user: &str, device: Option<&str>) {
-        let c = self.client_named(connection);
-        let before = self.control.places.insert(connection, Place::Claimed);
-        assert_eq!(before, None, "client {c} claims twice");
-        if self.clients[c].ended.is_none() {
-            let sent = self.clients[c].delivered().cloned();
-            let Some(crate::tokens::Token::Signed(claims)) = sent.as_ref().and_then(|sent| sent.token()) else {
-                panic!("client {c} claims a place for {sent:?}");
-            };
-            assert_eq!(claims.user, user);
-            let device = device.map(str::to_owned);
-            self.clients[c].model.claim = Some(Claim {
-                claims: claims.clone(),
-                device,
-                admitted: None,
-            });
-        }
-        let admitted = self.chance(80);
-        self.later(r, Order::Admit { c, admitted });
-        if admitted && self.chance(10) {
-            self.later(r, Order::Replace { c });
-        }
-    }
-
-    /// The outbox had no room for a call, so that it and those behind it were refused: with a reply where they have an id,
-    /// and without a word where not, or where the client is gone.
-    pub fn calls_refused(&mut self, r: usize) {
-        for c in 0..self.clients.len() {
-            if self.clients[c].reactor != r || self.clients[c].model.calls.is_empty() {
-                continue;
-            }
-            let is_live = matches!(self.stage(r, c), Stage::Unauthenticated | Stage::Open);
-            let frames = self.queued_frames(r, c);
-            let model = &mut self.clients[c].model;
-            let is_told = |call: &Call| {
-                let id = call.id.as_deref().unwrap_or("none");
-                let reply = format!("{{\"id\":{id},\"path\":\"{}\",\"status\":503,", call.path);
-                frames
-                    .iter()
-                    .any(|frame| frame.windows(reply.len()).any(|window| window == reply.as_bytes()))
-            };
-            let told = model.calls.iter().rposition(is_told).map_or(0, |last| last + 1);
-            for call in model.calls.drain(..told).collect::<Vec<_>>() {
-                if call.id.is_some() {
-                    model.error(call.id.as_deref(), Some(&call.path), 503, "overloaded");
-                }
-            }
-            let silent = model.calls.iter().take_while(|call| call.id.is_none() || !is_live);
-            model.doubtful_calls = silent.count();
-        }
-    }
-
-    fn later(&mut self, r: usize, order: Order) {
+    pub fn later(&mut self, r: usize, order: Order) {
         let wait_ms = if self.chance(90) {
             self.random.u64(..200)
         } else {
@@ -455,15 +307,5 @@ impl World {
         for reactor in &mut self.reactors {
             reactor.inbox.push_back((Order::Drain { window_ms }, None));
         }
-    }
-}
-
-fn seen(call: &longwire::links::Call) -> Call {
-    Call {
-        id: call.id.as_deref().map(str::to_owned),
-        path: call.path.as_ref().to_owned(),
-        body: String::from_utf8(call.body.to_vec()).unwrap(),
-        user: call.user.as_ref().to_owned(),
-        device: call.device.as_deref().map(str::to_owned),
     }
 }

@@ -52,12 +52,17 @@ pub enum Farewell {
 }
 
 impl Farewell {
-    /// Whether a close frame with this code, or without one, can tell it; `None`: there is no close frame.
-    pub fn has_code(&self, queued: Option<Option<u16>>) -> bool {
-        match self {
-            Self::None => queued.is_none(),
-            Self::Exact(code, _) => queued == Some(*code),
-            Self::Code(code) | Self::Retry(code) => queued == Some(Some(*code)),
+    /// Whether this close frame tells it; `None`: there is none.
+    pub fn is_told_by(&self, frame: Option<&(Option<u16>, String)>) -> bool {
+        match (self, frame) {
+            (Self::None, frame) => frame.is_none(),
+            (_, None) => false,
+            (Self::Exact(code, text), Some(frame)) => frame == &(*code, text.clone()),
+            (Self::Code(code), Some((told, text))) => *told == Some(*code) && !text.is_empty(),
+            (Self::Retry(code), Some((told, text))) => {
+                let retry_ms = text.strip_prefix("retry_ms=");
+                *told == Some(*code) && retry_ms.is_some_and(|ms| ms.parse::<u64>().is_ok())
+            }
         }
     }
 

@@ -2,12 +2,12 @@
 //! matched with a reason that it had, and with the counter that went up for it.
 
 use longwire::links::ConnectionId;
-use longwire::metrics::{CloseReason, RefusalReason};
+use longwire::metrics::{AuthResult, CloseReason, RefusalReason};
 use longwire::shard::Stage;
 
 use crate::client::Ended;
 use crate::expect::{Ending, Farewell};
-use crate::messages::{Head, Sent};
+use crate::messages::{Head, Message, Sent};
 use crate::model;
 use crate::world::World;
 
@@ -31,24 +31,20 @@ pub struct Seen {
 impl World {
     /// A call into the shard of `r` is over that could touch client `c`, or any if `None`.
     pub fn after(&mut self, r: usize, phase: Phase, c: Option<usize>) {
-        let mut touched = match c {
+        let touched = match c {
             Some(c) => vec![c],
             None => self.reactors[r].open.clone(),
         };
-        // What was held is gone on with in order, so what is counted belongs to the first of them.
-        touched.sort_by_key(|&c| self.clients[c].held.unwrap_or(u64::MAX));
         if !matches!(phase, Phase::Expire | Phase::Notice) {
             for &c in &touched {
-                self.apply_delivered(r, c, !self.is_live(r, c) && touched.len() > 1);
-            }
-            // What is counted beyond that was behind what was held, of connections that have ended since.
-            for &c in &touched {
-                self.apply_delivered(r, c, false);
+                self.apply_delivered(r, c, phase);
             }
         }
         self.settle_endings(r, phase, &touched);
+        if touched.iter().any(|&c| self.clients[c].unclear) {
+            self.take_counts(r);
+        }
         for &c in &touched {
-            self.clients[c].held_behind = None;
             self.clients[c].queued = self.queued(r, c);
         }
     }
@@ -57,79 +53,69 @@ impl World {
         !matches!(self.stage(r, c), Stage::Closing | Stage::Dead)
     }
 
-    /// Applies to the model of `c` what was handled of what it said; or only what was held, and not what was behind that.
-    fn apply_delivered(&mut self, r: usize, c: usize, held_only: bool) {
+    /// Applies to the model of `c` what was handled of what it said.
+    fn apply_delivered(&mut self, r: usize, c: usize, phase: Phase) {
         while self.clients[c].model.predicted.is_none() && self.clients[c].model.stage != model::Stage::Ended {
             let Some(sent) = self.clients[c].delivered() else {
                 return;
             };
             if matches!(sent, Sent::Message(_) | Sent::Bad | Sent::BadPath { .. }) {
                 if !self.is_live(r, c) {
-                    // It ended, maybe before it came to this message.
-                    let behind = !self.clients[c].model.is_counted();
-                    if (held_only && behind) || !self.was_heard(r, c) {
+                    if !self.was_heard(r, c, phase) {
                         return;
                     }
                 } else if sent.token().is_some() && self.is_held(r, c) {
                     // It was counted when it came, and is not counted again.
                     let passed = self.with_ground(c, |client, ground| client.model.count(ground));
                     assert!(passed, "client {c}: a message past the rate is held");
-                    self.note("held");
-                    if self.clients[c].held.is_none() {
-                        self.next_id += 1;
-                        self.clients[c].held = Some(self.next_id);
-                    }
-                    return;
+                    return self.note("held");
                 }
             }
             if let Some(sent) = self.clients[c].take_delivered() {
-                self.clients[c].held = None;
                 self.say(|| format!("client {c}: said {sent:?}"));
                 self.with_ground(c, |client, ground| client.model.apply(&sent, ground));
             }
         }
     }
 
-    /// Whether the message in front, of a connection that has ended, was handled before that.
-    fn was_heard(&mut self, r: usize, c: usize) -> bool {
-        let counters = &self.counters.reactors[r];
-        if !self.clients[c].model.is_counted() {
-            return counters.messages_received.get() > self.reactors[r].tally.messages;
+    /// Whether the message in front, of a connection that has just ended, was handled before that.
+    fn was_heard(&mut self, r: usize, c: usize, phase: Phase) -> bool {
+        let model = &self.clients[c].model;
+        if !model.is_counted() {
+            return self.counters.reactors[r].messages_received.get() > self.reactors[r].tally.messages;
         }
-        if self.with_ground(c, |client, ground| {
-            client.model.waits_for_policy(client.delivered(), ground)
-        }) {
-            return self.is_answered(r, c);
+        // It was held. Only control's word goes on with one alone; in a run nobody can tell whose tokens were checked.
+        if phase == Phase::Run {
+            self.clients[c].unclear = true;
+            self.note("unclear");
+            return false;
         }
-        let (counters, tally) = (&self.counters.reactors[r], &self.reactors[r].tally);
-        let checked: u64 = counters.auth.iter().map(|counter| counter.get()).sum();
-        checked > tally.auth.values().sum() || self.is_answered(r, c)
+        model.claim.as_ref().is_some_and(|claim| claim.admitted.is_some())
+    }
+
+    /// Counts what could not be told: messages and token checks of a connection that ended in the run that took it up.
+    fn take_counts(&mut self, r: usize) {
+        let (counters, tally) = (&self.counters.reactors[r], &mut self.reactors[r].tally);
+        tally.messages = counters.messages_received.get();
+        for result in AuthResult::ALL {
+            tally.auth.insert(result.label(), counters.auth[*result as usize].get());
+        }
     }
 
     /// Whether the message in front, which has a token, is the one that the gateway holds: it holds one, and has not
     /// answered this.
     fn is_held(&self, r: usize, c: usize) -> bool {
-        let connection = self.reactors[r].shard.engine.get(self.clients[c].key);
-        connection.is_some_and(|connection| connection.holds_message()) && !self.is_answered(r, c)
-    }
-
-    /// Whether a reply to the message in front is queued. One without an id is known by its place: behind everything that
-    /// was queued when the call began.
-    fn is_answered(&self, r: usize, c: usize) -> bool {
         let client = &self.clients[c];
-        let Some(Sent::Message(message)) = client.delivered() else {
+        let connection = self.reactors[r].shard.engine.get(client.key);
+        if !connection.is_some_and(|connection| connection.holds_message()) {
             return false;
+        }
+        let Some(Sent::Message(Message { id: Some(id), .. })) = client.delivered() else {
+            return true;
         };
-        let (begin, from) = match (&message.id, client.held_behind) {
-            (Some(id), _) => (format!("{{\"id\":{id},"), 0),
-            (None, Some(behind)) => ("{\"path\":\"connect\",\"status\":".to_owned(), behind),
-            (None, None) => return false,
-        };
-        let frames = self.queued_frames(r, c);
-        frames
-            .iter()
-            .skip(from)
-            .any(|frame| frame.windows(begin.len()).any(|window| window == begin.as_bytes()))
+        let begin = format!("{{\"id\":{id},");
+        let is_answer = |frame: &Vec<u8>| frame.windows(begin.len()).any(|window| window == begin.as_bytes());
+        !self.queued_frames(r, c).iter().any(is_answer)
     }
 
     /// What is queued for a client, the first frame as far as it is not written.
@@ -137,14 +123,6 @@ impl World {
         let mut slices = vec![std::io::IoSlice::new(&[]); 4_096];
         let filled = self.reactors[r].shard.pending(self.clients[c].key, &mut slices);
         slices[..filled].iter().map(|slice| slice.to_vec()).collect()
-    }
-
-    /// Before whoever waits for a token check may be gone on with.
-    pub fn before_run(&mut self, r: usize) {
-        for c in self.reactors[r].open.clone() {
-            let held = self.clients[c].held.is_some();
-            self.clients[c].held_behind = held.then(|| self.queued_frames(r, c).len());
-        }
     }
 
     /// The client that a connection's id names, gone or not.
@@ -195,8 +173,17 @@ impl World {
             );
         }
         for (c, mut reasons) in ended {
-            let code = self.queued_close(r, c);
-            reasons.retain(|(_, farewell)| farewell.has_code(code));
+            let told = self.queued_close(r, c);
+            if self.clients[c].unclear {
+                let any = CloseReason::ALL
+                    .iter()
+                    .map(|&reason| (reason.into(), Farewell::of(reason)));
+                reasons.extend(any);
+                let code = told.as_ref().and_then(|(code, _)| *code);
+                let echo = Farewell::Exact(code, String::new());
+                reasons.push((CloseReason::Client.into(), echo));
+            }
+            reasons.retain(|(_, farewell)| farewell.is_told_by(told.as_ref()));
             let found = news.iter().enumerate().find_map(|(place, ending)| {
                 reasons
                     .iter()
@@ -248,11 +235,14 @@ impl World {
         client.wire.readable &= !client.wire.is_reset();
     }
 
-    /// The code of the close frame that is queued last, if one is.
-    fn queued_close(&self, r: usize, c: usize) -> Option<Option<u16>> {
-        match *self.queued_frames(r, c).pop()? {
-            [0x88, 0] => Some(None),
-            [0x88, _, high, low, ..] => Some(Some(u16::from_be_bytes([high, low]))),
+    /// The close frame that is queued last, if one is.
+    fn queued_close(&self, r: usize, c: usize) -> Option<(Option<u16>, String)> {
+        match &self.queued_frames(r, c).pop()?[..] {
+            [0x88, 0] => Some((None, String::new())),
+            [0x88, _, high, low, text @ ..] => {
+                let code = u16::from_be_bytes([*high, *low]);
+                Some((Some(code), String::from_utf8(text.to_vec()).unwrap()))
+            }
             _ => None,
         }
     }

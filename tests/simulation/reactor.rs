@@ -155,7 +155,6 @@ impl World {
         if let Some(drain) = &mut self.reactors[r].drain {
             drain.turns_over += u32::from(self.now.ms() >= drain.started_ms + drain.window_ms);
         }
-        self.before_run(r);
         self.reactors[r].work_left = self.reactors[r].shard.run();
         if self.reactors[r].work_left == Next::Now {
             self.note("work left over");
@@ -283,7 +282,7 @@ impl World {
         client.wire.server_ended = true;
         let ended = client.ended.as_ref().unwrap();
         // Only the peer's own doing, or two seconds, cut an end short that it was owed.
-        let excused = now_ms >= ended.at_ms + 2_000 || client.wire.has_ended();
+        let excused = now_ms >= ended.at_ms + 2_000 || client.wire.is_reset();
         assert!(
             left_bytes == 0 || !client.owes_goodbye() || excused,
             "client {c}: {left_bytes} bytes were not sent"

@@ -126,9 +126,7 @@ impl Job {
 
     /// Serves on until the budget is spent, or the writes must catch up. True when all are served.
     fn advance(&mut self, engine: &mut Engine<Session>, topics: &Topics, node: &Shared, budget: &mut u32) -> bool {
-        let small = matches!(&self.to, To::Topic { cursor, .. } if *cursor <= SMALL);
-        let urgency = if small { Urgency::Urgent } else { Urgency::Bulk };
-        while *budget > 0 && (small || engine.bulk_len() < BULK_WAITING_MAX) {
+        while *budget > 0 && engine.bulk_len() < BULK_WAITING_MAX {
             *budget -= 1;
             let index = match &mut self.to {
                 To::All { cursor } => {
@@ -150,7 +148,7 @@ impl Job {
                     }
                 }
             };
-            self.serve(engine, topics, index, urgency);
+            self.serve(engine, topics, index, Urgency::Bulk);
         }
         false
     }
@@ -167,15 +165,39 @@ impl Gateway {
     ) {
         let to = match topic {
             None => To::All { cursor: 0 },
-            Some(name) => To::Topic {
-                cursor: self.topics.members(&self.node, &name),
-                name,
-            },
+            Some(name) => {
+                let members = self.topics.members(&self.node, &name);
+                if members <= SMALL {
+                    return self.push_to_few(engine, &name, members, &frame, ticket);
+                }
+                To::Topic { name, cursor: members }
+            }
         };
         self.broadcasts.add(to, frame, ticket);
         if self.broadcasts.len() == 1 {
             self.advance_broadcasts(engine);
         }
+    }
+
+    /// Serves a small topic at once. Each member first gets what the fan-outs under way have for it.
+    fn push_to_few(
+        &mut self,
+        engine: &mut Engine<Session>,
+        topic: &str,
+        members: usize,
+        frame: &Rc<Frame>,
+        ticket: Option<Ticket>,
+    ) {
+        let mut counts = Counts::default();
+        for position in 0..members {
+            // Nobody leaves in between: the application hears of those who end by this when it is done.
+            let Some(index) = self.topics.member(&self.node, topic, position) else {
+                break;
+            };
+            self.broadcasts.catch_up(engine, &self.topics, index);
+            counts.add(engine.send(engine.key_of(index), frame.clone(), Urgency::Urgent));
+        }
+        self.notices.extend(ticket.map(|ticket| counts.notice(ticket)));
     }
 
     /// Advances the fan-outs under way, in order. True if any is left.

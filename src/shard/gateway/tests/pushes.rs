@@ -56,6 +56,30 @@ fn a_push_reaches_every_connection_of_the_user_and_nobody_else() {
 }
 
 #[test]
+fn a_user_keeps_the_others_when_one_connection_goes() {
+    for gone in 0..3 {
+        let mut world = World::new(settings());
+        let keys = ["u"; 3].map(|user| world.connected(user));
+        world.shard.lost(keys[gone]);
+        while world.shard.engine.next_dead().is_some() {}
+        // Somebody else's connection takes the slot.
+        let other = world.connected("v");
+        world.push_user("u", "1", Some(1));
+        assert_eq!(world.reports(), [(1, 2, 2, 0)]);
+        assert!(world.hear(other).is_empty());
+        let left = keys.iter().filter(|&&key| world.hear(key) == ["1"]).count();
+        assert_eq!(left, 2);
+        for key in keys {
+            world.shard.lost(key);
+        }
+        world.push_user("u", "2", Some(2));
+        assert_eq!(world.reports(), [(2, 0, 0, 0)]);
+        assert!(!world.node.filter(0).may_hold(world.node.hash_user("u")));
+        world.end();
+    }
+}
+
+#[test]
 fn whoever_is_not_logged_in_gets_nothing() {
     let mut world = World::new(settings());
     let [stranger, closing] = [world.upgraded(), world.connected("u")];
@@ -131,12 +155,34 @@ fn what_overtakes_a_fan_out_brings_it_along() {
 }
 
 #[test]
+fn a_small_topic_does_not_wait_for_a_fan_out_to_many() {
+    let mut world = World::new(settings());
+    let keys = crowd(&mut world, "u", CROWD);
+    let [reached, unreached] = [keys[0], keys[CROWD - 1]];
+    for key in [reached, unreached] {
+        world.subscribe(key, "subscribe", "few");
+    }
+    world.push(Target::All, "1", Some(1));
+    world.push(Target::Topic("few".into()), "2", Some(2));
+    assert_eq!(world.reports(), [(2, 2, 2, 0)]);
+    for key in [reached, unreached] {
+        assert_eq!(world.hear(key), ["1", "2"]);
+    }
+    let heard = finish(&mut world, &keys);
+    assert!(heard[1..CROWD - 1].iter().all(|heard| heard == &["1"]));
+    assert!(heard[0].is_empty() && heard[CROWD - 1].is_empty());
+    assert_eq!(world.reports(), [(1, CROWD as u64, CROWD as u64, 0)]);
+    world.end();
+}
+
+#[test]
 fn members_may_come_and_go_while_a_topic_is_served() {
     let mut world = World::new(settings());
     let mut keys = crowd(&mut world, "u", CROWD);
     for &key in &keys {
         world.subscribe(key, "subscribe", "news");
     }
+    let stranger = world.connected("w");
     world.push(Target::Topic("news".into()), "1", Some(1));
     // Members are served from the last to the first.
     let unserved = |world: &World, key: Key| world.queued_bytes(key) == 0;
@@ -151,11 +197,13 @@ fn members_may_come_and_go_while_a_topic_is_served() {
     world.shard.lost(keys[2]);
     // A newcomer is at a place that is still to be looked at, but came too late.
     let newcomer = world.connected("v");
-    world.subscribe(newcomer, "subscribe", "news");
-    keys.push(newcomer);
+    for late in [newcomer, stranger] {
+        world.subscribe(late, "subscribe", "news");
+        keys.push(late);
+    }
     let heard = finish(&mut world, &keys);
     for (place, heard) in heard.iter().enumerate() {
-        let expected: &[&str] = if place == 2 || place == CROWD { &[] } else { &["1"] };
+        let expected: &[&str] = if place == 2 || place >= CROWD { &[] } else { &["1"] };
         assert_eq!(heard, expected, "connection {place}");
     }
     let served = CROWD as u64 - 1;
