@@ -46,7 +46,7 @@ impl Application for Echo {
     }
 
     fn deadline(&mut self, _engine: &mut Engine<()>, _key: Key) {}
-    fn ended(&mut self, _engine: &mut Engine<()>, _key: Key, _reason: CloseReason) {}
+    fn ended(&mut self, _engine: &mut Engine<()>, _key: Key, _reason: CloseReason, _code: u16) {}
     fn command(&mut self, _engine: &mut Engine<()>, _command: ()) {}
 
     fn takes_commands(&self, _engine: &Engine<()>) -> bool {

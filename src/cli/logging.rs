@@ -20,6 +20,11 @@ const PANICKED: i32 = 101;
 /// # Errors
 /// It means nothing.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
+    // async-nats tells of every event of its own, a line for each message lost; the bus tells of them once.
+    let level = match level.contains("async_nats") {
+        true => level.to_owned(),
+        false => format!("{level},async_nats=off"),
+    };
     EnvFilter::try_new(level).map_err(|error| {
         format!("log.level: {error}; use trace, debug, info, warn, error, off, or directives such as info,hyper=warn")
     })

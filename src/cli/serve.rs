@@ -35,17 +35,14 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
         tracing::warn!("{warning}");
     }
 
-    if !settings.nats.url.is_empty() {
-        tracing::warn!("nats.url is set, but this version joins no cluster: the node runs on its own");
-    }
-
     let api = bind_api(settings.api.listen)?;
     let api_address = api.local_addr().map_err(Failure::failed)?;
     let reactors = settings.server.reactors;
     let epoch = random::<8>()?;
     let shared = Arc::new(Shared::new(reactors, u64::from_ne_bytes(epoch)));
     let counters = Arc::new(NodeCounters::new(reactors));
-    let (to_control, prepared) = control::prepare().map_err(Failure::failed)?;
+    let (to_control, mut prepared) = control::prepare().map_err(Failure::failed)?;
+    prepared.join(&settings, &shared).map_err(Failure::Failed)?;
     let started = threads::start(&settings, &shared, &counters, &to_control).map_err(Failure::failed)?;
 
     let websocket = websocket_url(&started.addresses);

@@ -87,7 +87,12 @@ impl Gathers {
             }),
             Notice::Kicked { ticket, closed } => self.add(ticket, |sum| sum.closed += closed),
             Notice::Found { ticket, connections } => self.add(ticket, |sum| sum.connections.extend(connections)),
-            Notice::Call(_) | Notice::Claim { .. } | Notice::Release { .. } | Notice::Drained => {}
+            Notice::Call(_)
+            | Notice::Claim { .. }
+            | Notice::Release { .. }
+            | Notice::Connected { .. }
+            | Notice::Disconnected { .. }
+            | Notice::Drained => {}
         }
     }
 

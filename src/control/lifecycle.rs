@@ -42,15 +42,25 @@ impl Signals {
 enum Event {
     Stop(&'static str),
     DrainWanted,
+    NameLost,
     Hangup,
     AllDrained,
     OutOfTime,
 }
 
-/// Runs until the node is drained or stopped; the process's exit code.
-pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_level: &SetLogLevel) -> u8 {
+/// How the process ends.
+pub struct Exit {
+    /// Its exit code.
+    pub code: u8,
+    /// Whether there is time to finish what is under way.
+    pub in_order: bool,
+}
+
+/// Runs until the node is drained or stopped.
+pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_level: &SetLogLevel) -> Exit {
     let mut give_up: Option<Instant> = None;
     let mut signalled = false;
+    let mut code: u8 = 0;
     loop {
         let out_of_time = async {
             match give_up {
@@ -63,6 +73,7 @@ pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_l
             _ = signals.interrupt.recv() => Event::Stop("SIGINT"),
             _ = signals.hangup.recv() => Event::Hangup,
             () = state.drain_wanted.notified() => Event::DrainWanted,
+            () = state.name_lost.notified() => Event::NameLost,
             () = state.all_drained.notified() => Event::AllDrained,
             () = out_of_time => Event::OutOfTime,
         };
@@ -72,7 +83,10 @@ pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_l
                     connections = state.shared.connections(),
                     "{name}, the second signal: stopping at once"
                 );
-                return 1;
+                return Exit {
+                    code: 1,
+                    in_order: false,
+                };
             }
             Event::Stop(name) => {
                 signalled = true;
@@ -81,15 +95,19 @@ pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_l
             }
             Event::DrainWanted if give_up.is_none() => give_up = Some(drain(state, "the API")),
             Event::DrainWanted => {}
+            Event::NameLost => {
+                code = 1;
+                give_up.get_or_insert_with(|| drain(state, "the loss of its name"));
+            }
             Event::Hangup => reread(state, reload, set_log_level),
             Event::AllDrained => {
                 tracing::info!("drained, stopping");
-                return 0;
+                return Exit { code, in_order: true };
             }
             Event::OutOfTime => {
                 let connections = state.shared.connections();
                 tracing::warn!(connections, "stopping with connections that did not close in time");
-                return 0;
+                return Exit { code, in_order: true };
             }
         }
     }
@@ -187,6 +205,7 @@ mod tests {
     use crate::config::{KeyMaterial, ListenAddress, development};
     use crate::control::PageFacts;
     use crate::control::bus::Local;
+    use crate::control::places::Places;
     use crate::control::router::Router;
     use crate::metrics::NodeCounters;
     use crate::node::Shared;
@@ -214,13 +233,16 @@ mod tests {
             "n".into(),
             0,
         );
+        let places = Places::new(settings().sessions, Arc::clone(&router), Arc::clone(&shared));
         State::new(
             Arc::new(settings()),
             shared,
             counters,
             router,
             Arc::new(bus),
+            Arc::new(places),
             PageFacts::default(),
+            Arc::default(),
         )
     }
 

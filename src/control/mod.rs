@@ -7,6 +7,7 @@ mod bus;
 mod gather;
 mod lifecycle;
 mod outbox;
+mod places;
 mod router;
 mod sessions;
 mod state;
@@ -75,6 +76,22 @@ pub struct Prepared {
     signals: lifecycle::Signals,
     notices: Receiver<Notice, NotifyWake>,
     bell: Arc<Notify>,
+    joined: Option<Box<bus::Joined>>,
+}
+
+impl Prepared {
+    /// Joins the cluster, where NATS is configured: before the reactors listen, so that a node whose name is taken never
+    /// takes a client. NATS that is out of reach keeps nobody from starting.
+    ///
+    /// # Errors
+    /// What keeps this node out of the cluster, for the operator.
+    pub fn join(&mut self, settings: &Settings, shared: &Arc<Shared>) -> Result<(), String> {
+        if !settings.nats.url.is_empty() {
+            let joined = self.runtime.block_on(bus::join(settings, shared, unix_ms()))?;
+            self.joined = Some(Box::new(joined));
+        }
+        Ok(())
+    }
 }
 
 /// Sets up what the reactors need of control: their end of the outbox that they all share. From now on signals wait to
@@ -96,6 +113,7 @@ pub fn prepare() -> io::Result<(Sender<Notice, NotifyWake>, Prepared)> {
             signals,
             notices,
             bell,
+            joined: None,
         },
     ))
 }
@@ -110,8 +128,9 @@ pub fn run(prepared: Prepared, parts: Parts) -> io::Result<u8> {
         signals,
         notices,
         bell,
+        joined,
     } = prepared;
-    let code = runtime.block_on(serve(parts, signals, notices, bell));
+    let code = runtime.block_on(serve(parts, signals, notices, bell, joined));
     // A scrape may still read /proc on a blocking thread; the process does not wait for it.
     runtime.shutdown_background();
     code
@@ -122,6 +141,7 @@ async fn serve(
     signals: lifecycle::Signals,
     notices: Receiver<Notice, NotifyWake>,
     bell: Arc<Notify>,
+    joined: Option<Box<bus::Joined>>,
 ) -> io::Result<u8> {
     let Parts {
         settings,
@@ -136,16 +156,30 @@ async fn serve(
     } = parts;
     api.set_nonblocking(true)?;
     let api = tokio::net::TcpListener::from_std(api)?;
-    let since_ms = unix_ms();
     let router = Arc::new(router::Router::new(Arc::clone(&shared), inboxes, Arc::clone(&bell)));
-    let bus: Arc<dyn bus::Bus> = Arc::new(bus::Local::new(
-        Arc::clone(&router),
-        Arc::clone(&shared),
-        Arc::clone(&counters),
-        settings.server.node.clone(),
-        since_ms,
+    let name_lost = Arc::<Notify>::default();
+    let places = places::Places::new(settings.sessions.clone(), Arc::clone(&router), Arc::clone(&shared));
+    let places = Arc::new(places);
+    let bus: Arc<dyn bus::Bus> = match joined {
+        Some(joined) => Arc::new(bus::Nats::start(
+            *joined,
+            &settings,
+            Arc::clone(&router),
+            Arc::clone(&counters),
+            Arc::clone(&places),
+            Arc::clone(&name_lost),
+        )),
+        None => Arc::new(bus::Local::new(
+            Arc::clone(&router),
+            Arc::clone(&shared),
+            Arc::clone(&counters),
+            settings.server.node.clone(),
+            unix_ms(),
+        )),
+    };
+    let state = Arc::new(state::State::new(
+        settings, shared, counters, router, bus, places, page, name_lost,
     ));
-    let state = Arc::new(state::State::new(settings, shared, counters, router, bus, page));
 
     tokio::spawn(outbox::run(Arc::clone(&state), notices, bell));
     let (stop_api, api_stopped) = api::start(Arc::clone(&state), api);
@@ -154,12 +188,13 @@ async fn serve(
     systemd::ready();
     started();
 
-    let code = lifecycle::run(&state, signals, &reload, &set_log_level).await;
-    if code == 0 {
+    let exit = lifecycle::run(&state, signals, &reload, &set_log_level).await;
+    if exit.in_order {
         stop_api.notify_one();
         api_stopped.await;
+        state.bus.leave().await;
     }
-    Ok(code)
+    Ok(exit.code)
 }
 
 #[cfg(test)]

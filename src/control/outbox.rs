@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::sessions::Registry;
 use super::state::State;
-use crate::links::{self, Command, Notice, Receiver, Sender, Wake};
+use crate::links::{self, Notice, Receiver, Sender, Wake};
 
 /// Notices that may wait, over all reactors.
 const CAPACITY: usize = 65_536;
@@ -40,18 +39,17 @@ pub(super) fn channel() -> (Sender<Notice, NotifyWake>, Receiver<Notice, NotifyW
 
 /// Sees to notices for ever.
 pub(super) async fn run(state: Arc<State>, notices: Receiver<Notice, NotifyWake>, bell: Arc<Notify>) {
-    let mut sessions = Registry::default();
     loop {
-        state.router.send_owed();
+        state.router.send_waiting();
         let mut taken = 0;
         while taken < TAKEN_A_TURN && state.router.owed() < OWED_MAX {
             let Some(notice) = notices.take() else { break };
-            carry_out(&state, &mut sessions, notice);
+            carry_out(&state, notice);
             taken += 1;
         }
         if taken == TAKEN_A_TURN {
             tokio::task::yield_now().await;
-        } else if state.router.owed() > 0 {
+        } else if state.router.owed() > 0 || state.router.has_backlog() {
             tokio::time::sleep(OWED_RETRY).await;
         } else if notices.prepare_sleep() {
             bell.notified().await;
@@ -60,28 +58,17 @@ pub(super) async fn run(state: Arc<State>, notices: Receiver<Notice, NotifyWake>
     }
 }
 
-fn carry_out(state: &State, sessions: &mut Registry, notice: Notice) {
+fn carry_out(state: &State, notice: Notice) {
     match notice {
         Notice::Pushed { .. } | Notice::Kicked { .. } | Notice::Found { .. } => state.router.answered(notice),
         Notice::Call(call) => state.bus.call(*call),
+        Notice::Connected { .. } | Notice::Disconnected { .. } => state.bus.event(&notice),
         Notice::Claim {
             connection,
             user,
             device,
-        } => {
-            let decision = sessions.claim(&state.settings().sessions, connection, &user, device);
-            for replaced in decision.replaced {
-                state.router.owe(replaced, Command::Replace { connection: replaced });
-            }
-            state.router.owe(
-                connection,
-                Command::Admit {
-                    connection,
-                    admitted: decision.admitted,
-                },
-            );
-        }
-        Notice::Release { connection, user } => sessions.release(connection, &user),
+        } => state.places.login(connection, user, device),
+        Notice::Release { connection, user } => state.places.release(connection, &user),
         Notice::Drained => state.reactor_drained(),
     }
 }

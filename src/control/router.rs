@@ -20,6 +20,11 @@ use crate::node::Shared;
 const INBOX_WAIT: Duration = Duration::from_secs(1);
 /// How often a full inbox is tried again.
 const INBOX_RETRY: Duration = Duration::from_millis(1);
+/// What may wait for a full inbox of one reactor, of what came from the bus, in bytes of memory. Past it what comes is
+/// dropped, and whoever offered it is told: a reactor that is this far behind has some 500,000 small pushes to do.
+const BACKLOG_BYTES_MAX: usize = 128 << 20;
+/// What a waiting command takes beside its frame.
+const COMMAND_BYTES: usize = 128;
 /// How long the reactors may take to answer. A healthy one answers within a turn.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 /// Commands sent in a row before other tasks of control get a turn.
@@ -36,13 +41,37 @@ pub enum Audience {
     All,
 }
 
+/// Who gets a push from the bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressee<'a> {
+    /// Every connection of this user.
+    User(&'a str),
+    /// Every subscriber of exactly this topic.
+    Topic(&'a str),
+    /// Every authenticated connection.
+    All,
+}
+
+/// A reactor is so far behind that what came from the bus had to be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
 /// Why there is no full answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswered {
+    /// The bus does not carry a message of this size.
+    TooLarge,
     /// A bound is reached: a reactor's inbox stayed full, or too many requests are open.
     Overloaded,
     /// Everything was handed over, but not every reactor reported in time.
     Late,
+}
+
+/// What came from the bus for a reactor without room, in its order.
+#[derive(Default)]
+struct Backlog {
+    commands: VecDeque<Command>,
+    bytes: usize,
 }
 
 /// The reactors of this node, seen from control.
@@ -51,6 +80,7 @@ pub struct Router {
     inboxes: Vec<Inbox>,
     gathers: Arc<Gathers>,
     owed: Vec<Mutex<VecDeque<Command>>>,
+    backlogs: Vec<Mutex<Backlog>>,
     /// Wakes `outbox`, which sends what is owed.
     bell: Arc<Notify>,
 }
@@ -59,11 +89,13 @@ impl Router {
     /// A router over these inboxes, one a reactor; `bell` is what `outbox` sleeps on.
     pub fn new(shared: Arc<Shared>, inboxes: Vec<Inbox>, bell: Arc<Notify>) -> Self {
         let owed = inboxes.iter().map(|_| Mutex::default()).collect();
+        let backlogs = inboxes.iter().map(|_| Mutex::default()).collect();
         Self {
             shared,
             inboxes,
             gathers: Arc::default(),
             owed,
+            backlogs,
             bell,
         }
     }
@@ -201,13 +233,117 @@ impl Router {
         }
     }
 
+    /// Hands over a push from the bus, without waiting: `frame` makes the encoded frame, once and only if somebody here may
+    /// get it. What is offered is carried out in this order, on every connection. With `gather` its answer is told there.
+    ///
+    /// # Errors
+    /// Some reactor has no room and a full backlog: it does not get this push.
+    pub fn offer(
+        &self,
+        to: Addressee<'_>,
+        frame: impl FnOnce() -> Bytes,
+        gather: Option<&Gather>,
+    ) -> Result<(), NoRoom> {
+        let arrived_us = self.shared.now_us();
+        let mut frame = Some(frame);
+        let mut made: Option<(Target, Bytes)> = None;
+        let mut result = Ok(());
+        let hash = match to {
+            Addressee::User(name) => self.shared.hash_user(name),
+            Addressee::Topic(name) => self.shared.hash_topic(name),
+            Addressee::All => 0,
+        };
+        for reactor in 0..self.inboxes.len() {
+            let may_hold = match to {
+                Addressee::User(_) => self.shared.filter(reactor).may_hold(hash),
+                Addressee::Topic(_) => self.shared.topic_filter(reactor).may_hold(hash),
+                Addressee::All => true,
+            };
+            if !may_hold {
+                continue;
+            }
+            if let Some(frame) = frame.take() {
+                let target = match to {
+                    Addressee::User(name) => Target::User(UserName {
+                        name: name.into(),
+                        hash,
+                    }),
+                    Addressee::Topic(name) => Target::Topic(name.into()),
+                    Addressee::All => Target::All,
+                };
+                made = Some((target, frame()));
+            }
+            let Some((target, frame)) = made.clone() else { break };
+            let bytes = frame.len();
+            let command = Command::Push {
+                target,
+                frame,
+                arrived_us,
+                ticket: gather.map(Gather::ticket),
+            };
+            result = result.and(self.line_up(reactor, command, bytes));
+        }
+        result
+    }
+
+    /// Hands over a kick from the bus, behind the pushes offered before.
+    ///
+    /// # Errors
+    /// As `offer`.
+    pub fn offer_kick(&self, user: &str, code: u16, text: &Arc<str>, gather: Option<&Gather>) -> Result<(), NoRoom> {
+        let user = self.user_name(user.into());
+        let mut result = Ok(());
+        for reactor in self.holders(user.hash) {
+            let command = Command::KickUser {
+                user: user.clone(),
+                code,
+                text: Arc::clone(text),
+                ticket: gather.map(Gather::ticket),
+            };
+            result = result.and(self.line_up(reactor, command, 0));
+        }
+        result
+    }
+
+    /// A gather for `offer`; `None` if too many are open.
+    pub fn gather(&self) -> Option<Gather> {
+        self.gathers.open()
+    }
+
+    fn line_up(&self, reactor: usize, command: Command, frame_bytes: usize) -> Result<(), NoRoom> {
+        let mut backlog = lock(&self.backlogs[reactor]);
+        let command = if backlog.commands.is_empty() {
+            match (self.inboxes[reactor])(command) {
+                Ok(()) => return Ok(()),
+                Err(back) => back,
+            }
+        } else {
+            command
+        };
+        let bytes = COMMAND_BYTES + frame_bytes;
+        if backlog.bytes + bytes > BACKLOG_BYTES_MAX {
+            return Err(NoRoom);
+        }
+        if backlog.commands.is_empty() {
+            self.bell.notify_one();
+        }
+        backlog.bytes += bytes;
+        backlog.commands.push_back(command);
+        Ok(())
+    }
+
+    /// Whether something from the bus waits for room.
+    pub fn has_backlog(&self) -> bool {
+        self.backlogs.iter().any(|backlog| !lock(backlog).commands.is_empty())
+    }
+
     /// How many owed commands wait for room. Whoever makes new ones stops while there are many.
     pub fn owed(&self) -> usize {
         self.owed.iter().map(|owed| lock(owed).len()).sum()
     }
 
-    /// Sends what is owed, as far as there is room.
-    pub fn send_owed(&self) {
+    /// Sends what is owed, and what came from the bus, as far as there is room.
+    pub fn send_waiting(&self) {
         for (inbox, owed) in self.inboxes.iter().zip(&self.owed) {
             let mut owed = lock(owed);
             while let Some(command) = owed.pop_front() {
@@ -215,6 +351,21 @@ impl Router {
                     owed.push_front(back);
                     break;
                 }
+            }
+        }
+        for (inbox, backlog) in self.inboxes.iter().zip(&self.backlogs) {
+            let mut backlog = lock(backlog);
+            while let Some(command) = backlog.commands.pop_front() {
+                let bytes = COMMAND_BYTES + frame_bytes(&command);
+                if let Err(back) = inbox(command) {
+                    backlog.commands.push_front(back);
+                    break;
+                }
+                backlog.bytes -= bytes;
+            }
+            if backlog.commands.is_empty() {
+                // A burst's table is not kept for the next one.
+                backlog.commands = VecDeque::new();
             }
         }
     }
@@ -233,7 +384,13 @@ impl Router {
         };
         match audience {
             Audience::All => everywhere(Target::All),
-            Audience::Topic(topic) => everywhere(Target::Topic(Arc::clone(topic))),
+            Audience::Topic(topic) => {
+                let hash = self.shared.hash_topic(topic);
+                (0..self.inboxes.len())
+                    .filter(|&reactor| self.shared.topic_filter(reactor).may_hold(hash))
+                    .map(|reactor| (reactor, Target::Topic(Arc::clone(topic))))
+                    .collect()
+            }
             Audience::Users(users) => users
                 .iter()
                 .map(|user| self.user_name(Arc::clone(user)))
@@ -268,6 +425,13 @@ impl Router {
             }
             sleep(INBOX_RETRY).await;
         }
+    }
+}
+
+fn frame_bytes(command: &Command) -> usize {
+    match command {
+        Command::Push { frame, .. } => frame.len(),
+        _ => 0,
     }
 }
 

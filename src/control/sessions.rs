@@ -1,13 +1,113 @@
-//! Who holds a place under the session policy: `sessions.per_user_max` and `sessions.one_per_device`. A pure table
-//! that decides each login that a reactor asks about; `outbox` carries its decisions out. Only logins that asked are in
-//! it, so a limit that is switched on by a reload counts the logins from then on.
+//! Who holds a place under the session policy: `sessions.per_user_max` and `sessions.one_per_device`, over all nodes of
+//! the cluster. A pure state machine: no clock, no bus, no lock. Time and messages are handed in; what it decides comes
+//! out as `Verdict`s, what the other nodes must hear as `Batch`es and `Answer`s. `outbox` and the bus drive it. Only
+//! logins that asked are in it, so a limit that is switched on by a reload counts the logins from then on.
+//!
+//! How nodes come to one answer: a login's claim is told to all nodes and held until each has answered with its own
+//! places of that user, at most `HOLD_US`. It is then decided by one rule (`rule`) over all places known. A node that
+//! hears of others' places runs the same rule and closes what it holds itself and the rule gives to another. Each node
+//! tells only of its own places and closes only its own, so there is nothing to agree upon but the places themselves.
 
-use std::collections::HashMap;
+// Until the bus drives it.
+#![allow(dead_code)]
 
-use crate::config::{Sessions as Policy, WhenFull};
+mod registry;
+mod rule;
+
+pub use registry::Registry;
+
 use crate::links::ConnectionId;
 
-/// What a login's claim leads to.
+/// How long a login waits at most for the other nodes' answers, microseconds.
+pub const HOLD_US: u64 = 500_000;
+/// Claims in one batch, except that a user's places are never torn apart when all places are told anew.
+pub const CLAIMS_IN_BATCH: usize = 256;
+/// Releases in one batch.
+pub const RELEASES_IN_BATCH: usize = 1_024;
+
+/// A connection's place, as its node tells the others of it. `connection.epoch` says whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which connection.
+    pub connection: ConnectionId,
+    /// Its user.
+    pub user: Box<str>,
+    /// Its device; `None` clashes with no other.
+    pub device: Option<Box<str>>,
+    /// When it was claimed: Unix microseconds of its node, never two alike in one node, and later than any that the
+    /// node had heard of.
+    pub at_us: u64,
+    /// Since when its seat is taken: `at_us`, or earlier where it took over the seat of its device's earlier connection.
+    pub since_us: u64,
+}
+
+/// A login that asks for a place.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Which connection.
+    pub connection: ConnectionId,
+    /// Its user.
+    pub user: Box<str>,
+    /// Its device, where known.
+    pub device: Option<Box<str>>,
+}
+
+/// The time, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Unix time in microseconds: orders claims of several nodes.
+    pub unix_us: u64,
+    /// A clock that never jumps, microseconds since whenever: bounds waits.
+    pub steady_us: u64,
+}
+
+/// What is to be done to a connection of this node. Those that go come before those that take their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The login goes on.
+    Admit(ConnectionId),
+    /// The login is refused. It holds no place any more.
+    Refuse(ConnectionId),
+    /// The connection loses its place to another. It holds none any more.
+    Replace(ConnectionId),
+}
+
+/// What a node tells all others. To be published in the order in which they were taken.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Grows by one with each batch of a node.
+    pub id: u64,
+    /// Everything that was heard of the sender before is void.
+    pub reset: bool,
+    /// Whoever hears it owes an answer, also with no places in it.
+    pub asks: bool,
+    /// Places of the sender that are gone. They come before `claims`.
+    pub released: Vec<Released>,
+    /// Places of the sender: claimed, or told anew.
+    pub claims: Vec<Place>,
+}
+
+/// A place that is gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Released {
+    /// Whose it was.
+    pub connection: ConnectionId,
+    /// Its user.
+    pub user: Box<str>,
+}
+
+/// The answer to a batch that asks: all places that the answering node holds of the users named in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The batch's id.
+    pub batch: u64,
+    /// Places that the answering node claims later have a later `at_us` than this.
+    pub as_of_us: u64,
+    /// Its places.
+    pub places: Vec<Place>,
+}
+
+/// What a login's claim leads to where no other node is asked.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Decision {
     /// Whether the login goes on.
@@ -16,82 +116,38 @@ pub struct Decision {
     pub replaced: Vec<ConnectionId>,
 }
 
-#[derive(Debug)]
-struct Place {
-    connection: ConnectionId,
-    device: Option<Box<str>>,
-}
-
-/// The places of all users, each user's oldest first.
-#[derive(Debug, Default)]
-pub struct Registry {
-    users: HashMap<Box<str>, Vec<Place>>,
-}
-
 impl Registry {
-    /// Decides a login. A connection that holds a place already keeps it.
+    /// `login` without asking, with its verdicts as one.
     pub fn claim(
         &mut self,
-        policy: &Policy,
+        policy: &crate::config::Sessions,
         connection: ConnectionId,
         user: &str,
         device: Option<Box<str>>,
     ) -> Decision {
-        // Taken out and put back below, so that a user who ends up with nothing has no entry.
-        let mut places = self.users.remove(user).unwrap_or_default();
-        let decision = decide(policy, &mut places, connection, device);
-        if !places.is_empty() {
-            self.users.insert(user.into(), places);
-        }
-        decision
-    }
-
-    /// A connection is gone. One that lost its place before is not in the table any more; that is no error.
-    pub fn release(&mut self, connection: ConnectionId, user: &str) {
-        if let Some(places) = self.users.get_mut(user) {
-            places.retain(|place| place.connection != connection);
-            if places.is_empty() {
-                self.users.remove(user);
-            }
-        }
-    }
-}
-
-fn decide(policy: &Policy, places: &mut Vec<Place>, connection: ConnectionId, device: Option<Box<str>>) -> Decision {
-    let admitted = |replaced| Decision {
-        admitted: true,
-        replaced,
-    };
-    if places.iter().any(|place| place.connection == connection) {
-        return admitted(Vec::new());
-    }
-    // A connection that names no device clashes with none.
-    let clashes = |place: &Place| policy.one_per_device && device.is_some() && place.device == device;
-    let staying = places.iter().filter(|place| !clashes(place)).count();
-    let max = if policy.per_user_max == 0 {
-        usize::MAX
-    } else {
-        policy.per_user_max
-    };
-    if staying >= max && policy.when_full == WhenFull::Reject {
-        return Decision {
+        let now = Now {
+            unix_us: 0,
+            steady_us: 0,
+        };
+        let login = Login {
+            connection,
+            user: user.into(),
+            device,
+        };
+        self.login(policy, login, now, false);
+        let mut decision = Decision {
             admitted: false,
             replaced: Vec::new(),
         };
-    }
-    let mut replaced = Vec::new();
-    // More than one place too many only after a reload lowered the limit.
-    let mut oldest = (staying + 1).saturating_sub(max);
-    places.retain(|place| {
-        let goes = clashes(place) || oldest > 0;
-        if goes {
-            oldest -= usize::from(!clashes(place));
-            replaced.push(place.connection);
+        while let Some(verdict) = self.verdict() {
+            match verdict {
+                Verdict::Admit(id) => decision.admitted |= id == connection,
+                Verdict::Replace(id) => decision.replaced.push(id),
+                Verdict::Refuse(_) => {}
+            }
         }
-        !goes
-    });
-    places.push(Place { connection, device });
-    admitted(replaced)
+        decision
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::PageFacts;
 use super::bus::Bus;
+use super::places::Places;
 use super::router::Router;
 use crate::config::Settings;
 use crate::metrics::NodeCounters;
@@ -24,10 +25,14 @@ pub struct State {
     pub router: Arc<Router>,
     /// The way to the cluster.
     pub bus: Arc<dyn Bus>,
+    /// The session policy.
+    pub places: Arc<Places>,
     /// For the live page.
     pub page: PageFacts,
     /// Asks `lifecycle` to drain.
     pub drain_wanted: Notify,
+    /// Tells `lifecycle` that another node has this node's name.
+    pub name_lost: Arc<Notify>,
     /// Tells `lifecycle` that no reactor holds a connection any more.
     pub all_drained: Notify,
     settings: RwLock<Arc<Settings>>,
@@ -37,21 +42,26 @@ pub struct State {
 
 impl State {
     /// The state of a node that is about to start.
+    #[allow(clippy::too_many_arguments)]
     pub fn new(
         settings: Arc<Settings>,
         shared: Arc<Shared>,
         counters: Arc<NodeCounters>,
         router: Arc<Router>,
         bus: Arc<dyn Bus>,
+        places: Arc<Places>,
         page: PageFacts,
+        name_lost: Arc<Notify>,
     ) -> Self {
         Self {
             shared,
             counters,
             router,
             bus,
+            places,
             page,
             drain_wanted: Notify::new(),
+            name_lost,
             all_drained: Notify::new(),
             settings: RwLock::new(settings),
             started: AtomicBool::new(false),
@@ -66,6 +76,7 @@ impl State {
 
     /// Puts others into force.
     pub fn set_settings(&self, settings: Arc<Settings>) {
+        self.bus.reload(&settings);
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
@@ -98,7 +109,12 @@ impl State {
 
 /// Unix milliseconds now.
 pub fn unix_ms() -> u64 {
+    unix_us() / 1_000
+}
+
+/// Unix microseconds now.
+pub fn unix_us() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
+        .map_or(0, |since| since.as_micros() as u64)
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::config::Settings;
+use crate::metrics::CloseReason;
 
 /// Names a connection over the whole cluster and over restarts: `epoch` is drawn at random by each process, `index`
 /// and `generation` are the slot in its reactor's slab.
@@ -228,6 +229,34 @@ pub enum Notice {
         connection: ConnectionId,
         /// Its user.
         user: Box<str>,
+    },
+    /// A connection logged in; a renewed token is no login. Comes before everything else of this connection but its
+    /// `Claim`. Only where `nats.url` is set: others hear of it as an event.
+    Connected {
+        /// Which.
+        connection: ConnectionId,
+        /// The user.
+        user: Box<str>,
+        /// The device, where known.
+        device: Option<Box<str>>,
+        /// When, Unix milliseconds.
+        at_unix_ms: u64,
+    },
+    /// A connection that was `Connected` has ended; its calls came before. Exactly one for each `Connected`.
+    Disconnected {
+        /// Which.
+        connection: ConnectionId,
+        /// As in its `Connected`.
+        user: Box<str>,
+        /// As in its `Connected`.
+        device: Option<Box<str>>,
+        /// When, Unix milliseconds.
+        at_unix_ms: u64,
+        /// Why.
+        reason: CloseReason,
+        /// The WebSocket close code that was said: the gateway's own, or the client's where the client closed (1005 if
+        /// it named none); 1006 where there was no close frame.
+        code: u16,
     },
     /// After `Command::Drain`: this reactor holds no connection any more.
     Drained,

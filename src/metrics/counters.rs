@@ -152,6 +152,8 @@ pub struct NodeCounters {
     pub bus_dropped: SharedCounter,
     /// 1 while the bus is connected (always, where there is none to connect to).
     pub bus_connected: SharedCounter,
+    /// Events of connections that could not be published.
+    pub events_dropped: SharedCounter,
     /// Replies to clients' calls, by status.
     pub calls: std::sync::Mutex<std::collections::BTreeMap<u16, u64>>,
 }

@@ -243,6 +243,12 @@ impl Node {
             "longwire_bus_dropped",
             "Messages lost between the bus and the reactors.",
             dropped,
+        )?;
+        let dropped = self.counters.events_dropped.get();
+        page.counter(
+            "longwire_events_dropped",
+            "Events of connections that could not be published.",
+            dropped,
         )
     }
 }

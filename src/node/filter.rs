@@ -1,6 +1,7 @@
-//! Which reactors may hold a user: a counting filter a reactor, so that control sends a push only where it may find
-//! somebody, without a second copy of every name. Its reactor alone writes it; control reads it without a lock. It
-//! never says no for a user who is held; about one time in ten it says yes for one who is not, which costs a look-up.
+//! Which reactors may hold a name, a user's or a topic's: a counting filter a reactor and kind, so that control sends a
+//! push only where it may find somebody, without a second copy of every name. Its reactor alone writes it; control
+//! reads it without a lock. It never says no for a name that is held; about one time in ten it says yes for one that is
+//! not, which costs a look-up.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -10,42 +11,42 @@ use super::OwnLine;
 /// Counters of the smallest table, as a power of two: one cache line.
 const SMALLEST_BITS: usize = 6;
 /// Counters of the largest, as a power of two: each of the two positions takes 32 bits of the hash. It is full at 2^30
-/// users; past that the filter only gets less sharp.
+/// names; past that the filter only gets less sharp.
 const LARGEST_BITS: usize = 32;
 const TABLES: usize = LARGEST_BITS - SMALLEST_BITS + 1;
-/// A table with fewer counters a user than this is too full. Each growth doubles it, so there are 4 to 8: with two
-/// positions a user that is 15 to 5 false answers in a hundred.
-const COUNTERS_A_USER: usize = 4;
+/// A table with fewer counters a name than this is too full. Each growth doubles it, so there are 4 to 8: with two
+/// positions a name that is 15 to 5 false answers in a hundred.
+const COUNTERS_A_NAME: usize = 4;
 
 /// Tables are never freed while the filter lives, as a reader may still look at an old one: together the old ones are
 /// smaller than the current one.
 #[derive(Debug)]
-pub struct UserFilter {
+pub struct NameFilter {
     tables: [OnceLock<Box<[AtomicU8]>>; TABLES],
     /// Which of `tables` counts now. All before it are stale, all after it are unset.
     current: AtomicUsize,
-    /// How many users the current table holds. Every login writes it: on its own line, so that control, which reads
+    /// How many names the current table holds. Every login writes it: on its own line, so that control, which reads
     /// the fields above for every push, need not fetch them again for that.
-    users: OwnLine,
+    names: OwnLine,
 }
 
-impl Default for UserFilter {
+impl Default for NameFilter {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl UserFilter {
-    /// Holds nobody.
+impl NameFilter {
+    /// Holds nothing.
     pub fn new() -> Self {
         Self {
             tables: [const { OnceLock::new() }; TABLES],
             current: AtomicUsize::new(0),
-            users: OwnLine::default(),
+            names: OwnLine::default(),
         }
     }
 
-    /// Whether the user with this hash may be held. Any thread may ask; false is certain for everything that the
+    /// Whether the name with this hash may be held. Any thread may ask; false is certain for everything that the
     /// reactor did before whatever made the asker ask.
     pub fn may_hold(&self, hash: u64) -> bool {
         let table = self.table();
@@ -54,45 +55,45 @@ impl UserFilter {
             .all(|position| table[position].load(Ordering::Acquire) > 0)
     }
 
-    /// The reactor holds one user more. Only its own thread may call this, once a user. If `needs_growth` says so
+    /// The reactor holds one name more. Only its own thread may call this, once a name. If `needs_growth` says so
     /// afterwards, `grow` is due.
     pub fn add(&self, hash: u64) {
         count_up(self.table(), hash);
-        self.set_users(self.users() + 1);
+        self.set_names(self.names() + 1);
     }
 
-    /// The reactor does not hold this user any more. Only its own thread may call this, and only for what it added.
+    /// The reactor does not hold this name any more. Only its own thread may call this, and only for what it added.
     pub fn remove(&self, hash: u64) {
         let table = self.table();
         for position in positions(hash, table) {
             let count = table[position].load(Ordering::Relaxed);
-            debug_assert!(count > 0, "a user was removed who had not been added");
+            debug_assert!(count > 0, "a name was removed that had not been added");
             // A counter that reached its end has lost count: it stays, for a false yes is harmless and a false no is not.
             if count != u8::MAX {
                 table[position].store(count.saturating_sub(1), Ordering::Release);
             }
         }
-        self.set_users(self.users().saturating_sub(1));
+        self.set_names(self.names().saturating_sub(1));
     }
 
-    /// Whether the table is too small for its users to be a sharp filter.
+    /// Whether the table is too small for its names to be a sharp filter.
     pub fn needs_growth(&self) -> bool {
-        self.users() * COUNTERS_A_USER > self.table().len() && self.current() + 1 < TABLES
+        self.names() * COUNTERS_A_NAME > self.table().len() && self.current() + 1 < TABLES
     }
 
-    /// Builds a table twice the size from the hashes of all users held, and then publishes it. Only the reactor's own
-    /// thread may call this. Costs a step a user; over the filter's life that is two steps for each user added.
+    /// Builds a table twice the size from the hashes of all names held, and then publishes it. Only the reactor's own
+    /// thread may call this. Costs a step a name; over the filter's life that is two steps for each name added.
     pub fn grow(&self, hashes: impl Iterator<Item = u64>) {
         let next = self.current() + 1;
         let Some(cell) = self.tables.get(next) else { return };
         let table = empty_table(next);
-        let mut users = 0;
+        let mut names = 0;
         for hash in hashes {
             count_up(&table, hash);
-            users += 1;
+            names += 1;
         }
         if cell.set(table).is_ok() {
-            self.set_users(users);
+            self.set_names(names);
             self.current.store(next, Ordering::Release);
         }
     }
@@ -107,12 +108,12 @@ impl UserFilter {
         self.tables[current].get_or_init(|| empty_table(current))
     }
 
-    fn users(&self) -> usize {
-        self.users.0.load(Ordering::Relaxed)
+    fn names(&self) -> usize {
+        self.names.0.load(Ordering::Relaxed)
     }
 
-    fn set_users(&self, users: usize) {
-        self.users.0.store(users, Ordering::Relaxed);
+    fn set_names(&self, names: usize) {
+        self.names.0.store(names, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,7 @@
-//! What the reactors of one node share with each other and with control: a few numbers, one filter a reactor of whom
-//! it holds, and the connections of each address. No queue (that is `links`) and no connection's state (that is
-//! `shard`). Everything is an atomic, but for the sharded lock of the addresses. Reactors, their shards and control
-//! hold it in an `Arc`.
+//! What the reactors of one node share with each other and with control: a few numbers, two filters a reactor of the
+//! users and the topics that it holds, and the connections of each address. No queue (that is `links`) and no
+//! connection's state (that is `shard`). Everything is an atomic, but for the sharded lock of the addresses. Reactors,
+//! their shards and control hold it in an `Arc`.
 
 mod addresses;
 mod filter;
@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use addresses::Addresses;
-pub use filter::UserFilter;
+pub use filter::NameFilter;
 use users::Users;
 
 /// See the top of the file.
@@ -38,7 +38,8 @@ pub struct Shared {
 struct ReactorCell {
     outbound_bytes: AtomicUsize,
     last_beat_us: AtomicU64,
-    filter: UserFilter,
+    filter: NameFilter,
+    topic_filter: NameFilter,
 }
 
 /// A number on a cache line of its own.
@@ -79,17 +80,27 @@ impl Shared {
         self.name_hasher.hash_one(name)
     }
 
+    /// A topic's hash, as `hash_user`: clients choose topics too.
+    pub fn hash_topic(&self, name: &str) -> u64 {
+        self.name_hasher.hash_one(name)
+    }
+
     /// Microseconds since this was made, on a clock that never goes back.
     pub fn now_us(&self) -> u64 {
         self.started.elapsed().as_micros() as u64
     }
 
-    /// Whom a reactor may hold.
+    /// Which users a reactor may hold, by `hash_user`.
     ///
     /// # Panics
     /// As everything here that takes a reactor's number: if there is no such reactor.
-    pub fn filter(&self, reactor: usize) -> &UserFilter {
+    pub fn filter(&self, reactor: usize) -> &NameFilter {
         &self.reactors[reactor].filter
+    }
+
+    /// Which topics may have a subscriber on a reactor, by `hash_topic`.
+    pub fn topic_filter(&self, reactor: usize) -> &NameFilter {
+        &self.reactors[reactor].topic_filter
     }
 
     /// A socket was accepted. Returns how many are open now, this one among them: a reactor that finds it above the

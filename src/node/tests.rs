@@ -13,6 +13,11 @@ fn a_user_has_the_same_hash_on_every_thread_and_another_in_another_process() {
         hash
     );
     assert_ne!(shared.hash_user("bert"), hash);
+    let topic = shared.hash_topic("room.1");
+    assert_eq!(
+        thread::scope(|scope| scope.spawn(|| shared.hash_topic("room.1")).join().unwrap()),
+        topic
+    );
     assert_ne!(
         Shared::new(1, 1).hash_user("anna"),
         hash,
@@ -51,6 +56,13 @@ fn each_reactor_has_its_own_cells() {
         [0, 1, 2].map(|reactor| shared.filter(reactor).may_hold(9)),
         [false, true, false]
     );
+    assert!(!shared.topic_filter(1).may_hold(9), "users and topics are apart");
+    shared.topic_filter(2).add(9);
+    assert_eq!(
+        [0, 1, 2].map(|reactor| shared.topic_filter(reactor).may_hold(9)),
+        [false, false, true]
+    );
+    assert!(!shared.filter(2).may_hold(9));
 
     assert_eq!(shared.last_beat_us(1), 0);
     while shared.now_us() == 0 {}

@@ -102,9 +102,10 @@ pub trait Application: Sized {
     fn message(&mut self, engine: &mut Engine<Self::Session>, key: Key, message: Message<'_>, resumed: bool) -> Flow;
     /// Some deadline of this connection passed; the application looks at its own ones and stores the next.
     fn deadline(&mut self, engine: &mut Engine<Self::Session>, key: Key);
-    /// The connection has left the open stages (its close may still be under way). Called exactly once for each that was
-    /// accepted; nothing can be sent to it any more.
-    fn ended(&mut self, engine: &mut Engine<Self::Session>, key: Key, reason: CloseReason);
+    /// The connection has left the open stages (its close may still be under way). Called exactly once for each that
+    /// was accepted; nothing can be sent to it any more. `code` is the close code that was really said: ours, or the
+    /// client's where it closed (1005 if it named none); 1006 where there was no close frame.
+    fn ended(&mut self, engine: &mut Engine<Self::Session>, key: Key, reason: CloseReason, code: u16);
     /// Something from the inbox.
     fn command(&mut self, engine: &mut Engine<Self::Session>, command: Self::Command);
     /// False stops the inbox until a later turn: backpressure.
@@ -138,8 +139,8 @@ impl<A: Application> Shard<A> {
     }
 
     fn settle(&mut self) {
-        while let Some((key, reason)) = self.engine.next_ended() {
-            self.application.ended(&mut self.engine, key, reason);
+        while let Some((key, reason, code)) = self.engine.next_ended() {
+            self.application.ended(&mut self.engine, key, reason, code);
         }
     }
 

@@ -76,6 +76,7 @@ fn every_name_of_the_contract_is_there_with_its_type() {
         ("longwire_turn_seconds", "histogram"),
         ("longwire_bus_connected", "gauge"),
         ("longwire_bus_dropped", "counter"),
+        ("longwire_events_dropped", "counter"),
     ] {
         // The classic text format names a counter's family with `_total`, OpenMetrics without.
         let found = types.get(name).or_else(|| types.get(format!("{name}_total").as_str()));

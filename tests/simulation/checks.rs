@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use longwire::metrics::{AuthResult, CloseReason, RefusalReason};
 use longwire::shard::Stage;
 
+use crate::client::News;
+use crate::habits::TOPICS;
 use crate::model;
 use crate::settings::Flavour;
 use crate::world::World;
@@ -124,6 +126,17 @@ impl World {
                 "{user} is here and the filter denies it"
             );
         }
+        let open = self.clients.iter().filter(|client| client.model.is_open());
+        let topics: BTreeSet<&String> = open
+            .filter(|client| client.reactor == r)
+            .flat_map(|client| &client.model.topics)
+            .collect();
+        for topic in topics {
+            assert!(
+                self.node.topic_filter(r).may_hold(self.node.hash_topic(topic)),
+                "{topic} has a subscriber here and the filter denies it"
+            );
+        }
     }
 
     /// After `Gateway::run`: whoever has too much queued was given up.
@@ -161,6 +174,7 @@ impl World {
 
     /// Everybody is gone.
     pub fn check_end(&mut self) {
+        let tells = self.tells_of_connections();
         for c in 0..self.clients.len() {
             let client = &mut self.clients[c];
             let random = &mut self.random;
@@ -173,6 +187,13 @@ impl World {
                 "client {c}: nobody heard of {:?}",
                 model.calls
             );
+            let was_open = !model.user.is_empty();
+            let told = match client.news {
+                News::Nothing => client.unclear || !was_open || !tells,
+                News::Connected => false,
+                News::Disconnected => client.unclear || was_open,
+            };
+            assert!(told, "client {c}: control was told {:?}", client.news);
             if !client.cut_off {
                 client.check_goodbye();
             }
@@ -227,6 +248,12 @@ impl World {
             assert!(
                 !self.node.filter(r).may_hold(self.node.hash_user(&user)),
                 "the filter still holds {user}"
+            );
+        }
+        for topic in TOPICS {
+            assert!(
+                !self.node.topic_filter(r).may_hold(self.node.hash_topic(topic)),
+                "the filter still holds {topic}"
             );
         }
     }

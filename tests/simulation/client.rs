@@ -46,6 +46,15 @@ pub struct Ended {
     pub ending: Ending,
     pub farewell: Farewell,
     pub at_ms: u64,
+    pub at_unix_ms: u64,
+}
+
+/// What control was told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Nothing,
+    Connected,
+    Disconnected,
 }
 
 impl Ended {
@@ -83,6 +92,7 @@ pub struct Client {
     pub model: Model,
     pub manner: Manner,
     pub ended: Option<Ended>,
+    pub news: News,
     pub reaped: bool,
     /// Its socket was closed before everything was written.
     pub cut_off: bool,
@@ -117,6 +127,7 @@ impl Client {
             model,
             manner,
             ended: None,
+            news: News::Nothing,
             reaped: false,
             cut_off: false,
             told: false,

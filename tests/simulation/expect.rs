@@ -66,6 +66,15 @@ impl Farewell {
         }
     }
 
+    /// The code that an event of this end has.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::None => 1006,
+            Self::Exact(code, _) => code.unwrap_or(1005),
+            Self::Code(code) | Self::Retry(code) => *code,
+        }
+    }
+
     /// The table of the contract, section 2.
     pub fn of(reason: CloseReason) -> Self {
         use CloseReason::*;

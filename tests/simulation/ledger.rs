@@ -231,6 +231,7 @@ impl World {
             ending,
             farewell,
             at_ms: self.now.ms(),
+            at_unix_ms: self.now.unix_ms,
         });
         client.wire.readable &= !client.wire.is_reset();
     }

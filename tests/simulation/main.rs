@@ -99,7 +99,7 @@ fn two_reactors() {
         Flavour::Two,
         "two_reactors",
         40,
-        &[ALWAYS, ENDS, SMALL_LIMITS, REFUSALS],
+        &[ALWAYS, ENDS, SMALL_LIMITS, REFUSALS, &["event"]],
     );
 }
 
@@ -109,7 +109,7 @@ fn session_policy() {
         Flavour::Policy,
         "session_policy",
         40,
-        &[ALWAYS, ENDS, &["session_policy"]],
+        &[ALWAYS, ENDS, &["session_policy", "event"]],
     );
 }
 

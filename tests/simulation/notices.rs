@@ -3,6 +3,7 @@
 use longwire::links::{ConnectionId, ConnectionInfo, Notice};
 use longwire::shard::Stage;
 
+use crate::client::News;
 use crate::control::{Order, Owed, Place};
 use crate::expect::Call;
 use crate::model::Claim;
@@ -61,6 +62,12 @@ impl World {
             }
             Notice::Call(call) => {
                 let c = self.client_named(call.connection);
+                let news = if self.tells_of_connections() {
+                    News::Connected
+                } else {
+                    News::Nothing
+                };
+                assert_eq!(self.clients[c].news, news, "client {c} calls");
                 let expected = self.clients[c].model.next_call(&seen(&call));
                 let is_expected = expected.as_ref() == Some(&seen(&call));
                 assert!(
@@ -91,6 +98,47 @@ impl World {
                 let before = self.control.places.insert(connection, Place::Released);
                 assert_eq!(before, Some(Place::Claimed), "client {c}");
             }
+            Notice::Connected {
+                connection,
+                user,
+                device,
+                at_unix_ms,
+            } => {
+                assert!(self.tells_of_connections());
+                let c = self.client_named(connection);
+                let client = &mut self.clients[c];
+                let before = std::mem::replace(&mut client.news, News::Connected);
+                assert_eq!(before, News::Nothing, "client {c} connects twice");
+                let model = &client.model;
+                let agrees = *user == *model.user && device.as_deref() == model.device.as_deref();
+                assert!(
+                    client.unclear || agrees && at_unix_ms == model.since_ms,
+                    "client {c}: {user:?} {device:?} {at_unix_ms}"
+                );
+            }
+            Notice::Disconnected {
+                connection,
+                user,
+                device,
+                at_unix_ms,
+                reason,
+                code,
+            } => {
+                let c = self.client_named(connection);
+                let client = &mut self.clients[c];
+                let before = std::mem::replace(&mut client.news, News::Disconnected);
+                assert_eq!(before, News::Connected, "client {c} is gone");
+                let model = &client.model;
+                let agrees = *user == *model.user && device.as_deref() == model.device.as_deref();
+                assert!(client.unclear || agrees, "client {c}: {user:?} {device:?}");
+                let ended = client.ended.as_ref().expect("it is here");
+                assert_eq!(
+                    (Some(reason), code, at_unix_ms),
+                    (ended.ending.reason(), ended.farewell.code(), ended.at_unix_ms),
+                    "client {c}"
+                );
+                self.note("event");
+            }
             Notice::Drained => {
                 self.note("drained");
                 let reactor = &mut self.reactors[r];
@@ -100,6 +148,11 @@ impl World {
                 assert!(!std::mem::replace(&mut drain.told, true), "drained twice");
             }
         }
+    }
+
+    /// Whether control wants to hear of who comes and goes.
+    pub fn tells_of_connections(&self) -> bool {
+        !self.reactors[0].settings.nats.url.is_empty()
     }
 
     fn take_claim(&mut self, r: usize, connection: ConnectionId, user: &str, device: Option<&str>) {

@@ -38,6 +38,16 @@ impl World {
         }
     }
 
+    /// To every reactor that must get it, and some of the others.
+    fn order_some(&mut self, order: &Order, must_get: impl Fn(&Self, usize) -> bool) {
+        for r in 0..self.reactors.len() {
+            if must_get(self, r) || self.chance(10) {
+                let ticket = Some(self.control.ticket());
+                self.reactors[r].inbox.push_back((order.clone(), ticket));
+            }
+        }
+    }
+
     fn order_push(&mut self) {
         self.next_id += 1;
         let number = self.next_id;
@@ -61,18 +71,16 @@ impl World {
             text: text.into(),
         };
         match to {
-            // Control asks only those reactors that may hold the user.
+            // Control asks only those reactors that may hold the user, or a subscriber.
             To::User(user) => {
                 let hash = self.node.hash_user(&user);
-                for r in 0..self.reactors.len() {
-                    let holds = self.node.filter(r).may_hold(hash);
-                    if holds || self.chance(10) {
-                        let ticket = Some(self.control.ticket());
-                        self.reactors[r].inbox.push_back((order.clone(), ticket));
-                    }
-                }
+                self.order_some(&order, |world, r| world.node.filter(r).may_hold(hash));
             }
-            To::Topic(_) | To::All => self.order_all(&order),
+            To::Topic(topic) => {
+                let hash = self.node.hash_topic(&topic);
+                self.order_some(&order, |world, r| world.node.topic_filter(r).may_hold(hash));
+            }
+            To::All => self.order_all(&order),
         }
     }
 

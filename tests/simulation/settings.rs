@@ -16,9 +16,9 @@ pub const ORIGIN: &str = "https://good.example";
 pub enum Flavour {
     /// One reactor, some tens of clients.
     One,
-    /// Two reactors that share a node.
+    /// Two reactors that share a node, with others that hear of who comes and goes.
     Two,
-    /// A session policy that control is asked about.
+    /// A session policy that control is asked about, and others that hear of who comes and goes.
     Policy,
     /// Many quiet clients, so that fan-outs are paced.
     Crowd,
@@ -39,6 +39,9 @@ pub fn settings(flavour: Flavour, random: &mut Rng) -> Settings {
     settings.auth.keys.extend(vec![key; 8]);
     if flavour == Flavour::Policy {
         settings.sessions.per_user_max = 2;
+    }
+    if matches!(flavour, Flavour::Two | Flavour::Policy) {
+        settings.nats.url = vec!["nats://127.0.0.1:4222".to_owned()];
     }
     vary(flavour, &mut settings, random);
     settings

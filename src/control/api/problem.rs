@@ -66,6 +66,9 @@ impl Problem {
 impl From<Unanswered> for Problem {
     fn from(why: Unanswered) -> Self {
         match why {
+            Unanswered::TooLarge => {
+                Self::too_large("the push is over what the NATS server takes (its max_payload): it went to nobody")
+            }
             Unanswered::Overloaded => {
                 Self::overloaded("the node has more to do than it can; some of it may have been done")
             }

@@ -1,8 +1,9 @@
 //! The bus: how a node reaches connections wherever they are, and the services behind it. One trait; `local` is the bus
-//! of a node on its own. A bus is told what to do by the HTTP API and by `outbox`; it hands what is for this node's own
+//! of a node on its own, `nats` that of a cluster. A bus is told what to do by the HTTP API and by `outbox`; it hands what is for this node's own
 //! connections to the router. It knows nothing of HTTP.
 
 mod local;
+mod nats;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,11 +12,13 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 
 use super::router::{Audience, Unanswered};
-use crate::links::{Call, Command, ConnectionId, ConnectionInfo};
+use crate::config::Settings;
+use crate::links::{Call, Command, ConnectionId, ConnectionInfo, Notice};
 use crate::metrics::NodeCounters;
 use crate::protocol::message::{self, ErrorCode};
 
 pub use local::Local;
+pub use nats::{Joined, Nats, join};
 
 /// What a bus answers in its own time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unanswered>> + Send + 'a>>;
@@ -93,16 +96,33 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// What is out of reach, for `/readyz`.
     fn ready(&self) -> Result<(), String>;
+
+    /// Tells whoever listens that a connection logged in or left (`Notice::Connected`, `Notice::Disconnected`). Must not
+    /// wait.
+    fn event(&self, _notice: &Notice) {}
+
+    /// Other settings are in force.
+    fn reload(&self, _settings: &Settings) {}
+
+    /// The node is about to stop: says goodbye, and sees to it that what was said is on its way.
+    fn leave(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
 }
 
 /// Makes the reply to a call that no service answered, and counts it; nothing for a call without an id.
 pub fn refuse(counters: &NodeCounters, call: &Call, code: ErrorCode, why: &str) -> Option<Command> {
     let id = call.id.as_deref()?;
-    let mut calls = counters.calls.lock().unwrap_or_else(PoisonError::into_inner);
-    *calls.entry(code.status()).or_default() += 1;
+    count_reply(counters, code.status());
     let frame = message::error_reply(Some(id), Some(&call.path), code, why).into();
     Some(Command::Reply {
         connection: call.connection,
         frame,
     })
+}
+
+/// Counts a reply to a client's call.
+fn count_reply(counters: &NodeCounters, status: u16) {
+    let mut calls = counters.calls.lock().unwrap_or_else(PoisonError::into_inner);
+    *calls.entry(status).or_default() += 1;
 }

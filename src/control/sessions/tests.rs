@@ -5,6 +5,9 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::{Sessions as Policy, WhenFull};
+
+mod simulation;
 
 fn id(index: u32) -> ConnectionId {
     ConnectionId {
@@ -187,12 +190,12 @@ proptest! {
                 let twin = here[index + 1..].iter().any(|(_, name, other)| name == user && other == device);
                 prop_assert!(!(one_per_device && device.is_some() && twin));
             }
-            let places: usize = registry.users.values().map(Vec::len).sum();
+            let places: usize = registry.places();
             prop_assert_eq!(places, here.len());
         }
         for (connection, user, _) in here {
             registry.release(connection, &user);
         }
-        prop_assert!(registry.users.is_empty());
+        prop_assert_eq!(registry.users(), 0);
     }
 }

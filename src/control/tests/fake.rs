@@ -137,6 +137,9 @@ impl Node {
         let reactor = index % REACTORS;
         let connection = id(reactor as u16, index as u32);
         self.shared.filter(reactor).add(self.shared.hash_user(user));
+        for topic in topics {
+            self.shared.topic_filter(reactor).add(self.shared.hash_topic(topic));
+        }
         world.connections.push(Connection {
             info: ConnectionInfo {
                 connection,

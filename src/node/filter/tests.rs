@@ -17,7 +17,7 @@ fn hash_of(number: u64) -> u64 {
 }
 
 /// What a shard does when somebody logs in.
-fn add_and_grow(filter: &UserFilter, held: &mut HashSet<u64>, hash: u64) {
+fn add_and_grow(filter: &NameFilter, held: &mut HashSet<u64>, hash: u64) {
     if held.insert(hash) {
         filter.add(hash);
         if filter.needs_growth() {
@@ -53,7 +53,7 @@ proptest! {
         hash_mask in prop_oneof![Just(u64::MAX), Just(0x3f_0000_003f), Just(0x3_0000_0003), Just(0)],
         steps in prop::collection::vec(step(), 1..60),
     ) {
-        let filter = UserFilter::new();
+        let filter = NameFilter::new();
         // By number, as several users may have the same hash.
         let mut held = HashSet::new();
         for step in steps {
@@ -83,14 +83,14 @@ proptest! {
                 }
             }
             prop_assert!(held.iter().all(|&number| filter.may_hold(hash_of(number) & hash_mask)));
-            prop_assert_eq!(filter.users(), held.len());
+            prop_assert_eq!(filter.names(), held.len());
             prop_assert!(!filter.needs_growth());
         }
     }
 }
 
 /// The share of users not held for whom it says yes.
-fn false_yes(filter: &UserFilter, salt: u64) -> f64 {
+fn false_yes(filter: &NameFilter, salt: u64) -> f64 {
     let asked = 20_000;
     let yes = (0..asked)
         .filter(|&n| filter.may_hold(hash_of(1_000_000_000 + salt * asked + n)))
@@ -105,7 +105,7 @@ fn it_is_wrong_less_than_one_time_in_five_at_any_size() {
     for users in [1, 8, 15, 16, 17, 31, 32, 33, 100, 1000, 1024, 5000] {
         let mean = (0..FILTERS)
             .map(|salt| {
-                let (filter, mut held) = (UserFilter::new(), HashSet::new());
+                let (filter, mut held) = (NameFilter::new(), HashSet::new());
                 (0..users).for_each(|n| add_and_grow(&filter, &mut held, hash_of(salt * 1_000_000 + n)));
                 false_yes(&filter, salt)
             })
@@ -117,7 +117,7 @@ fn it_is_wrong_less_than_one_time_in_five_at_any_size() {
 
 #[test]
 fn it_stays_sharp_while_users_come_and_go() {
-    let (filter, mut held) = (UserFilter::new(), HashSet::new());
+    let (filter, mut held) = (NameFilter::new(), HashSet::new());
     for number in 0..100_000 {
         add_and_grow(&filter, &mut held, hash_of(number));
         if number >= 1000 {
@@ -135,7 +135,7 @@ fn it_stays_sharp_while_users_come_and_go() {
 
 #[test]
 fn a_counter_that_lost_count_never_says_no() {
-    let filter = UserFilter::new();
+    let filter = NameFilter::new();
     for _ in 0..300 {
         filter.add(7);
     }
@@ -153,7 +153,7 @@ fn a_counter_that_lost_count_never_says_no() {
 #[test]
 fn a_reader_never_misses_a_user_while_the_filter_grows() {
     const USERS: u64 = 30_000;
-    let filter = UserFilter::new();
+    let filter = NameFilter::new();
     let added = AtomicUsize::new(0);
     let start = Barrier::new(3);
     thread::scope(|scope| {

@@ -10,6 +10,11 @@ use crate::shard::NEVER;
 use crate::shard::connection::{Connection, Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
 
+/// What RFC 6455 section 7.1.5 calls the close code of a close frame without one, and of an end without a close frame.
+/// Neither is ever sent.
+pub(super) const CODE_NONE: u16 = 1005;
+pub(super) const CODE_LOST: u16 = 1006;
+
 impl<S> Engine<S> {
     /// Closes with this reason's own code, and its label as the text.
     pub fn close(&mut self, key: Key, reason: CloseReason) {
@@ -24,7 +29,7 @@ impl<S> Engine<S> {
             Stage::Handshake => self.lost(key, reason),
             Stage::Unauthenticated | Stage::Open => {
                 let close = Frame::plain(frame::encode_close(code, text));
-                self.begin_closing(key, reason, close);
+                self.begin_closing(key, reason, code, close);
             }
             Stage::Closing | Stage::Dead => {}
         }
@@ -39,8 +44,9 @@ impl<S> Engine<S> {
         }
     }
 
-    pub(super) fn begin_closing(&mut self, key: Key, reason: CloseReason, close: Rc<Frame>) {
-        self.end(key, reason);
+    /// `code` is what the close frame says, or what the peer's said where this one answers it.
+    pub(super) fn begin_closing(&mut self, key: Key, reason: CloseReason, code: u16, close: Rc<Frame>) {
+        self.end(key, reason, code);
         self.move_to(key.index, Stage::Closing);
         self.enqueue(key.index, close, Urgency::Urgent);
         let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
@@ -55,9 +61,9 @@ impl<S> Engine<S> {
     }
 
     /// Counts the end, and puts it on the list for the application.
-    pub(super) fn end(&mut self, key: Key, reason: CloseReason) {
+    pub(super) fn end(&mut self, key: Key, reason: CloseReason, code: u16) {
         self.counters().closed[reason as usize].add(1);
-        self.ended.push_back((key, reason));
+        self.ended.push_back((key, reason, code));
     }
 
     /// The socket is gone, or not worth a word: no more frames, close it at the end of the turn.
@@ -67,7 +73,7 @@ impl<S> Engine<S> {
             connection.stage,
             Stage::Handshake | Stage::Unauthenticated | Stage::Open
         ) {
-            self.end(key, reason);
+            self.end(key, reason, CODE_LOST);
         }
         self.bury(key.index);
     }
@@ -90,7 +96,7 @@ impl<S> Engine<S> {
         }
     }
 
-    pub(in crate::shard) fn next_ended(&mut self) -> Option<(Key, CloseReason)> {
+    pub(in crate::shard) fn next_ended(&mut self) -> Option<(Key, CloseReason, u16)> {
         self.ended.pop_front()
     }
 }

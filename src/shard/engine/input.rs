@@ -3,6 +3,7 @@
 
 use std::rc::Rc;
 
+use super::closing::{CODE_LOST, CODE_NONE};
 use super::{CLOSE_WAIT_MS, Engine};
 use crate::metrics::{CloseReason, RefusalReason};
 use crate::protocol::frame::{self, Event, Opcode, Violation};
@@ -116,7 +117,7 @@ impl<S: Default> Engine<S> {
     /// peer has closed its own or the wait is over. Closing at once would lose the answer where bytes are unread.
     fn refuse(&mut self, key: Key, reason: RefusalReason, answer: Vec<u8>) {
         self.counters().refused[reason as usize].add(1);
-        self.ended.push_back((key, CloseReason::Client));
+        self.ended.push_back((key, CloseReason::Client, CODE_LOST));
         self.enqueue(key.index, Frame::plain(answer), Urgency::Urgent);
         self.move_to(key.index, Stage::Closing);
         let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
@@ -231,7 +232,7 @@ impl<S: Default> Engine<S> {
                 Some(code) => Frame::plain(frame::encode_close(code, "")),
                 None => Frame::plain(frame::encode(Opcode::Close, b"")),
             };
-            self.begin_closing(key, CloseReason::Client, echo);
+            self.begin_closing(key, CloseReason::Client, code.unwrap_or(CODE_NONE), echo);
         } else if connection.queue == QueueId::NONE {
             self.bury(key.index);
         }

@@ -73,8 +73,8 @@ pub struct Engine<S> {
     queues: Queues,
     urgent: VecDeque<u32>,
     bulk: VecDeque<u32>,
-    /// Connections that left the open stages and that the application has not been told of.
-    ended: VecDeque<(Key, CloseReason)>,
+    /// Connections that left the open stages and that the application has not been told of, with the close code.
+    ended: VecDeque<(Key, CloseReason, u16)>,
     /// Connections whose sockets may be closed.
     dead: VecDeque<u32>,
     /// Connections that may be read again although no event will say so.

@@ -28,7 +28,7 @@ impl<S> Engine<S> {
         self.drop_unwritten(key.index);
         let reason = CloseReason::SlowConsumer;
         let close = Frame::plain(frame::encode_close(reason.code(), reason.label()));
-        self.begin_closing(key, reason, close);
+        self.begin_closing(key, reason, reason.code(), close);
         Sent::Overflow
     }
 

@@ -209,7 +209,7 @@ impl Gateway {
                 return true;
             }
             if let Some(ticket) = job.ticket {
-                self.notices.push_back(job.counts.notice(ticket));
+                self.notices.push(job.counts.notice(ticket));
             }
         }
         false

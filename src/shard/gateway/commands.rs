@@ -126,7 +126,7 @@ impl Gateway {
                 remote: connection.client(),
             });
         });
-        self.notices.push_back(Notice::Found { ticket, connections });
+        self.notices.push(Notice::Found { ticket, connections });
     }
 
     /// The command line has checked the new settings, keys included; what cannot change while running stays.

@@ -104,7 +104,7 @@ impl Gateway {
         }
         if engine.is_empty() && !drain.told {
             drain.told = true;
-            self.notices.push_back(Notice::Drained);
+            self.notices.push(Notice::Drained);
         }
         if drain.cursor >= engine.slots() && due == u64::MAX {
             // Requests that came after the cursor had passed.

@@ -128,7 +128,7 @@ pub(super) enum Checked {
 /// What a look at a token came to.
 enum Verified {
     Valid(Login),
-    /// This turn's budget is spent.
+    /// This turn's budget is spent, or control is to hear first of those who came and went before.
     Later,
     /// Not valid, and the client told.
     Refused,
@@ -254,7 +254,8 @@ impl Gateway {
             }
         };
         // Whoever waits already comes first; a resumed one is the first.
-        if self.token_cost_left == 0 || (!resumed && !self.token_waiting.is_empty()) {
+        let others_wait = !resumed && !self.token_waiting.is_empty();
+        if self.token_cost_left == 0 || others_wait || self.notices.hold_logins() {
             self.token_waiting.push_back(key);
             return Verified::Later;
         }
@@ -317,7 +318,7 @@ impl Gateway {
         let connection = self.connection_id(engine, key);
         engine.session_mut(key.index).claimed = true;
         let (user, device) = (login.claims.user.as_str().into(), login.device.clone());
-        self.notices.push_back(Notice::Claim {
+        self.notices.push(Notice::Claim {
             connection,
             user,
             device,
@@ -335,7 +336,7 @@ impl Gateway {
 
     /// Goes on with logins that the last turn's budget did not reach.
     pub(super) fn check_waiting_tokens(&mut self, engine: &mut Engine<Session>) {
-        while self.token_cost_left > 0 {
+        while self.token_cost_left > 0 && !self.notices.hold_logins() {
             let Some(key) = self.token_waiting.pop_front() else {
                 return;
             };
@@ -355,6 +356,14 @@ impl Gateway {
             session.broadcast_number = self.broadcasts.last_number();
             self.users.join(engine, &self.node, key.index, &login.claims.user);
             engine.authenticated(key);
+            if self.tells_of_connections {
+                self.notices.push(Notice::Connected {
+                    connection: self.connection_id(engine, key),
+                    user: login.claims.user.as_str().into(),
+                    device: engine.session(key.index).device.clone(),
+                    at_unix_ms: now.unix_ms,
+                });
+            }
         }
         if let Some(before) = before {
             self.permission_sets.give_back(before);

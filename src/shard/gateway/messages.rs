@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 
 use super::login::Checked;
-use super::{Gateway, NOTICES_WAITING_MAX, Session};
+use super::{Gateway, Session};
 use crate::links::{Call, Notice};
 use crate::metrics::CloseReason;
 use crate::protocol::message::{self, Bad, ErrorCode, Incoming, Token};
@@ -103,10 +103,10 @@ impl Gateway {
             user: self.users.name(session.user).into(),
             device: session.device.clone(),
         };
-        if self.notices.len() >= NOTICES_WAITING_MAX {
+        if self.notices.is_full() {
             return self.refuse_call(engine, &call);
         }
-        self.notices.push_back(Notice::Call(Box::new(call)));
+        self.notices.push(Notice::Call(Box::new(call)));
     }
 
     /// Control takes no more calls at the moment.

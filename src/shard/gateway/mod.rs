@@ -1,28 +1,28 @@
 //! The gateway's application: what a message of a logged-in user's client means, and who gets which push.
 //!
 //! `messages` is the way of a client's message, `login` that of its token, `commands` what control asks; `users`,
-//! `topics` and `broadcast` know who gets what; `drain` empties the node. All of it runs inside one reactor and shares
-//! nothing but `node::Shared`.
+//! `topics` and `broadcast` know who gets what; `notices` wait for the outbox; `clients` says whose address it is;
+//! `drain` empties the node. All of it runs inside one reactor and shares nothing but `node::Shared`.
 
 mod broadcast;
+mod clients;
 mod commands;
 mod drain;
 mod login;
 mod messages;
+mod notices;
 mod topics;
 mod users;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::config::settings::TrustedProxy;
 use crate::links::{Command, ConnectionId, Notice};
 use crate::metrics::{CloseReason, RefusalReason};
 use crate::node::Shared;
-use crate::protocol::handshake::{Request, forwarded_client};
+use crate::protocol::handshake::Request;
 
 use super::auth::{KeyError, Verifier};
 use super::connection::{Key, Stage};
@@ -30,14 +30,13 @@ use super::engine::{Engine, Rules};
 use super::{Application, Flow, Message, NEVER, Next, Refusal};
 use broadcast::Broadcasts;
 use login::{Login, PermissionSets, Permissions};
+use notices::Notices;
 use topics::{Subscription, Topics};
 use users::Users;
 
 /// Token checks a turn, in units of `Verifier::cost` (about 5 µs): a reconnect storm spends at most some 2 ms of a turn
 /// on cryptography, and what is over waits its turn in the order of its coming.
 const TOKEN_COST_A_TURN: u32 = 400;
-/// Notices waiting for a full outbox beyond which calls are refused and the inbox waits.
-const NOTICES_WAITING_MAX: usize = 4_096;
 /// Slow consumers closed in one turn when the node's outbound budget is spent.
 const EVICTIONS_A_TURN: usize = 64;
 
@@ -121,7 +120,10 @@ pub struct Gateway {
     token_cost_left: u32,
     /// Logins that wait for control's word on the session policy, by slab index.
     logins: HashMap<u32, Login>,
-    notices: VecDeque<Notice>,
+    notices: Notices,
+    /// Whether anybody wants to know who comes and goes. Settled at the start: a reload must not part the two notices
+    /// of one connection.
+    tells_of_connections: bool,
     drain: Option<drain::Drain>,
 }
 
@@ -156,6 +158,7 @@ impl Gateway {
         let (verifier, _) = Verifier::new(&settings.auth)?;
         let permission_sets = PermissionSets::new(&settings.auth);
         let connections_max = connections_max(&settings, connections_allowed);
+        let tells_of_connections = !settings.nats.url.is_empty();
         Ok(Self {
             node,
             settings,
@@ -169,7 +172,8 @@ impl Gateway {
             token_waiting: VecDeque::new(),
             token_cost_left: TOKEN_COST_A_TURN,
             logins: HashMap::new(),
-            notices: VecDeque::new(),
+            notices: Notices::default(),
+            tells_of_connections,
             drain: None,
         })
     }
@@ -206,26 +210,6 @@ impl Gateway {
         ]
     }
 
-    fn is_trusted(&self, peer: Option<IpAddr>) -> bool {
-        self.settings
-            .server
-            .trusted_proxies
-            .iter()
-            .any(|proxy| match (proxy, peer) {
-                (TrustedProxy::Unix, None) => true,
-                (TrustedProxy::Range { base, prefix_bits }, Some(ip)) => in_range(*base, *prefix_bits, ip),
-                _ => false,
-            })
-    }
-
-    /// Where the client really is: the peer, or whom a trusted proxy names.
-    fn client_of(&self, peer: Option<IpAddr>, request: &Request<'_>) -> Option<IpAddr> {
-        if request.forwarded_for.is_empty() || !self.is_trusted(peer) {
-            return peer;
-        }
-        forwarded_client(&request.forwarded_for, |ip| self.is_trusted(Some(ip))).or(peer)
-    }
-
     /// While the node has more queued than its budget, the longest queues of the reactor that holds its share of them or
     /// more are given up.
     fn keep_outbound_budget(&mut self, engine: &mut Engine<Session>) {
@@ -241,20 +225,6 @@ impl Gateway {
             engine.close_and_drop_queue(key, CloseReason::Overload, &text);
             self.node.outbound_set(engine.reactor(), engine.outbound_bytes());
         }
-    }
-}
-
-fn in_range(base: IpAddr, prefix_bits: u8, ip: IpAddr) -> bool {
-    match (base, ip.to_canonical()) {
-        (IpAddr::V4(base), IpAddr::V4(ip)) => {
-            let shift = 32 - u32::from(prefix_bits.min(32));
-            (u64::from(u32::from(base)) >> shift) == (u64::from(u32::from(ip)) >> shift)
-        }
-        (IpAddr::V6(base), IpAddr::V6(ip)) => {
-            let shift = 128 - u32::from(prefix_bits.min(128));
-            u128::from(base).checked_shr(shift) == u128::from(ip).checked_shr(shift)
-        }
-        _ => false,
     }
 }
 
@@ -357,7 +327,7 @@ impl Application for Gateway {
         }
     }
 
-    fn ended(&mut self, engine: &mut Engine<Session>, key: Key, reason: CloseReason) {
+    fn ended(&mut self, engine: &mut Engine<Session>, key: Key, reason: CloseReason, code: u16) {
         let id = self.connection_id(engine, key);
         let (client, refused) = engine.get(key).map_or((None, true), |connection| {
             (connection.client(), connection.was_refused())
@@ -370,13 +340,14 @@ impl Application for Gateway {
         }
         let placed = std::mem::take(&mut session.placed);
         let claimed = std::mem::take(&mut session.claimed);
-        session.device = None;
+        let device = session.device.take();
         let permissions = session.permissions.take();
         if placed {
             self.node.place_release();
         }
         let login = self.logins.remove(&key.index);
-        let user = if session.user != users::NONE {
+        let was_connected = session.user != users::NONE;
+        let user = if was_connected {
             let user: Box<str> = self.users.name(session.user).into();
             self.topics.leave_all(engine, &self.node, key.index);
             self.users.leave(engine, &self.node, key.index);
@@ -390,8 +361,19 @@ impl Application for Gateway {
         if !refused {
             tracing::debug!(connection = %id, reason = reason.label(), user = user.as_deref(), "connection closed");
         }
-        if claimed && let Some(user) = user {
-            self.notices.push_back(Notice::Release { connection: id, user });
+        let Some(user) = user else { return };
+        if was_connected && self.tells_of_connections {
+            self.notices.push(Notice::Disconnected {
+                connection: id,
+                user: user.clone(),
+                device,
+                at_unix_ms: engine.now().unix_ms,
+                reason,
+                code,
+            });
+        }
+        if claimed {
+            self.notices.push(Notice::Release { connection: id, user });
         }
     }
 
@@ -400,7 +382,7 @@ impl Application for Gateway {
     }
 
     fn takes_commands(&self, _engine: &Engine<Session>) -> bool {
-        self.broadcasts.len() < broadcast::JOBS_MAX && self.notices.len() < NOTICES_WAITING_MAX
+        self.broadcasts.len() < broadcast::JOBS_MAX && !self.notices.is_full()
     }
 
     fn run(&mut self, engine: &mut Engine<Session>) -> Next {
@@ -409,20 +391,22 @@ impl Application for Gateway {
         self.check_waiting_tokens(engine);
         self.keep_outbound_budget(engine);
         let draining = self.advance_drain(engine);
-        if !self.token_waiting.is_empty() || broadcasting {
+        // Logins that wait for the outbox go on when it has taken something, which the reactor comes back for anyway.
+        let checking = !self.token_waiting.is_empty() && !self.notices.hold_logins();
+        if checking || broadcasting {
             return Next::Now;
         }
         draining
     }
 
     fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.pop_front()
+        self.notices.take()
     }
 
     fn notice_refused(&mut self, engine: &mut Engine<Session>, notice: Notice) {
         match notice {
             Notice::Call(call) => self.refuse_call(engine, &call),
-            other => self.notices.push_front(other),
+            other => self.notices.put_back(other),
         }
     }
 }

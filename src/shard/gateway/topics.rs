@@ -1,6 +1,6 @@
 //! Who subscribed what on this reactor. A topic has a list of its members, a connection a list of its topics, and each
-//! entry knows its place in the other list, so that leaving costs the same for ten members as for a million. Used by
-//! the gateway alone.
+//! entry knows its place in the other list, so that leaving costs the same for ten members as for a million. Tells the
+//! node's filter which topics have a member here. Used by the gateway alone.
 
 use hashbrown::HashTable;
 use slab::Slab;
@@ -38,7 +38,7 @@ pub(super) struct Topics {
 impl Topics {
     fn find(&self, node: &Shared, name: &str) -> Option<u32> {
         self.ids
-            .find(node.hash_user(name), |&id| *self.topics[id as usize].name == *name)
+            .find(node.hash_topic(name), |&id| *self.topics[id as usize].name == *name)
             .copied()
     }
 
@@ -81,7 +81,10 @@ impl Topics {
         if self.is_member(engine.session(index), name) {
             return;
         }
-        let id = self.find(node, name).unwrap_or_else(|| self.insert(node, name));
+        let id = match self.find(node, name) {
+            Some(id) => id,
+            None => self.insert(engine.reactor(), node, name),
+        };
         let members = &mut self.topics[id as usize].members;
         let subscriptions = engine.session_mut(index).subscriptions.get_or_insert_default();
         subscriptions.push(Subscription {
@@ -94,15 +97,21 @@ impl Topics {
         });
     }
 
-    fn insert(&mut self, node: &Shared, name: &str) -> u32 {
+    fn insert(&mut self, reactor: usize, node: &Shared, name: &str) -> u32 {
+        let hash = node.hash_topic(name);
         let id = self.topics.insert(Topic {
             name: name.into(),
             members: Vec::new(),
         }) as u32;
         let topics = &self.topics;
-        self.ids.insert_unique(node.hash_user(name), id, |&id| {
-            node.hash_user(&topics[id as usize].name)
-        });
+        self.ids
+            .insert_unique(hash, id, |&id| node.hash_topic(&topics[id as usize].name));
+        // Before the client hears that it is subscribed: whatever is pushed from then on finds it.
+        let filter = node.topic_filter(reactor);
+        filter.add(hash);
+        if filter.needs_growth() {
+            filter.grow(topics.iter().map(|(_, topic)| node.hash_topic(&topic.name)));
+        }
         id
     }
 
@@ -146,11 +155,12 @@ impl Topics {
                 }
             }
             None if topic.members.is_empty() => {
-                let hash = node.hash_user(&topic.name);
+                let hash = node.hash_topic(&topic.name);
                 self.topics.remove(removed.topic as usize);
                 if let Ok(entry) = self.ids.find_entry(hash, |&id| id == removed.topic) {
                     entry.remove();
                 }
+                node.topic_filter(engine.reactor()).remove(hash);
             }
             None => {}
         }

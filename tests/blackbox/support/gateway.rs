@@ -160,6 +160,13 @@ impl Gateway {
 
     /// The same in a directory that holds files the config names, and with a say about the command.
     pub fn start_in(dir: TempDir, changes: &str, adjust: impl FnOnce(&mut Command)) -> Self {
+        let gateway = Self::listening_in(dir, changes, adjust);
+        wait_until("/readyz to say 200", || gateway.ready());
+        gateway
+    }
+
+    /// The same, when it listens: whether it is ready is the test's own question.
+    pub fn listening_in(dir: TempDir, changes: &str, adjust: impl FnOnce(&mut Command)) -> Self {
         let text = config(changes);
         let table: Table = text.parse().unwrap();
         let listens = table["server"]["listen"].as_array().unwrap();
@@ -180,16 +187,14 @@ impl Gateway {
         adjust(&mut command);
         let mut run = Run::start(&mut command);
         let (listens, api) = wait_listening(&mut run, tcp);
-        let gateway = Self {
+        Self {
             run,
             listens,
             api,
             dir,
             config,
             key,
-        };
-        wait_until("/readyz to say 200", || gateway.ready());
-        gateway
+        }
     }
 
     /// The first TCP listener.

@@ -86,6 +86,7 @@ fn a_violation_is_told_and_nothing_is_understood_any_more() {
         receive(&mut world, key, &[text("lost"), close(1_000)].concat());
         assert_eq!(world.application.heard, ["good"]);
         assert_eq!(world.application.ended, [(key, reason)]);
+        assert_eq!(world.application.codes, [code]);
         assert_eq!(world.engine.next_half_close(), None);
         let told = flush(&mut world, key);
         assert_eq!(told[2..4], code.to_be_bytes(), "{reason:?}");
@@ -123,6 +124,7 @@ fn before_the_upgrade_there_is_nobody_to_tell() {
     world.settle();
     assert!(pending(&world, key).is_empty());
     assert_eq!(world.application.ended, [(key, CloseReason::Drain)]);
+    assert_eq!(world.application.codes, [1006], "no close frame was sent");
     assert_eq!(world.engine.next_dead(), Some(key));
 }
 
@@ -136,6 +138,7 @@ fn the_application_hears_of_each_end_once() {
     world.lost(key);
     world.end_of_file(key);
     assert_eq!(world.application.ended, [(key, CloseReason::Kicked)]);
+    assert_eq!(world.application.codes, [4403]);
     assert_eq!(world.engine.next_dead(), Some(key));
     assert_eq!(world.engine.next_dead(), None);
     assert_eq!(

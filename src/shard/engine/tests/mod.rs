@@ -27,6 +27,7 @@ const HEAD: &[u8] = b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConne
 pub(super) struct Probe {
     heard: Vec<String>,
     ended: Vec<(Key, CloseReason)>,
+    codes: Vec<u16>,
     /// Holds every message that is not handed over again.
     holds: bool,
     /// Answers every message with as many bytes.
@@ -68,8 +69,9 @@ impl Application for Probe {
 
     fn deadline(&mut self, _: &mut Engine<()>, _: Key) {}
 
-    fn ended(&mut self, _: &mut Engine<()>, key: Key, reason: CloseReason) {
+    fn ended(&mut self, _: &mut Engine<()>, key: Key, reason: CloseReason, code: u16) {
         self.ended.push((key, reason));
+        self.codes.push(code);
     }
 
     fn command(&mut self, _: &mut Engine<()>, (): ()) {}

@@ -85,7 +85,7 @@ fn a_full_outbox_refuses_calls_and_keeps_everything_else() {
 fn calls_are_refused_once_too_many_notices_wait() {
     let mut world = World::new(settings());
     let key = world.connected("u");
-    for _ in 0..super::super::NOTICES_WAITING_MAX {
+    for _ in 0..super::super::notices::WAITING_MAX {
         assert!(world.shard.takes_commands());
         world.say(key, json!({"path": "order/create", "id": 1}));
     }

@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod drain;
+mod events;
 mod limits;
 mod login;
 mod pushes;
+mod topics;
 
 use std::io::IoSlice;
 use std::sync::Arc;

@@ -1,0 +1,151 @@
+//! The connection to NATS: its options, and what is known of its state. Reconnecting is async-nats's own doing; here is
+//! how fast it tries, and what it says meanwhile. Made by `join`; `heart` watches it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectOptions, Event, ServerError};
+use tokio::sync::Notify;
+
+use crate::config::settings::Nats as Settings;
+
+/// A server that says nothing is asked this often whether it is there; after two questions without an answer the
+/// connection is given up: a paused server is noticed after three times this, before the other nodes are taken for dead.
+const PING_EVERY: Duration = Duration::from_secs(1);
+/// How long a connect may take, with TLS and login.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+/// The longest pause before the next try. A restarted server is found within this, and a hundred nodes that look for it
+/// ask it two hundred times a second at most.
+const RETRY_MS_MAX: u64 = 1_000;
+/// Messages of one subscription that may wait for `ingest`. It takes them as fast as they are read, so this is only what
+/// one turn of async-nats's own task can bring.
+const SUBSCRIPTION_MESSAGES: usize = 524_288;
+/// What async-nats reads at once. It reads up to 128 times (tokio's budget) before anybody else gets a turn, so this
+/// bounds that turn to 2 MiB of messages, some 10 ms.
+const READ_BYTES: u16 = 16 * 1024;
+
+/// What is known of the connection.
+#[derive(Default)]
+pub struct Link {
+    trouble: Mutex<Trouble>,
+    /// Rung when something changed.
+    pub changed: Notify,
+}
+
+#[derive(Default)]
+struct Trouble {
+    /// Why it is not there, as async-nats last said.
+    connecting: Option<String>,
+    /// A subscription that the server refuses: connected, but deaf.
+    refused: Option<String>,
+}
+
+impl Link {
+    fn heard(&self, event: &Event) {
+        {
+            let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            match event {
+                Event::Connected => *trouble = Trouble::default(),
+                Event::ClientError(error) => {
+                    let text = error.to_string();
+                    if trouble.connecting.as_deref() != Some(&text) {
+                        tracing::warn!("NATS: {text}; going on trying");
+                    }
+                    trouble.connecting = Some(text);
+                }
+                Event::ServerError(error) => {
+                    tracing::error!("NATS says: {error}");
+                    if let ServerError::Other(text) = error
+                        && text.to_ascii_lowercase().contains("subscription")
+                    {
+                        trouble.refused = Some(text.clone());
+                    }
+                }
+                Event::LameDuckMode => tracing::info!("this NATS server is about to stop"),
+                // `ingest` counts what is lost, `heart` tells of the rest.
+                _ => {}
+            }
+        }
+        self.changed.notify_one();
+    }
+
+    /// Why NATS is out of reach; `None` if nothing was heard of it.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .connecting
+            .clone()
+    }
+
+    /// What the server refuses this node, if that makes it deaf.
+    pub fn refused(&self) -> Option<String> {
+        self.trouble
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .refused
+            .clone()
+    }
+}
+
+/// Whether NATS is in reach.
+pub fn is_connected(client: &Client) -> bool {
+    client.connection_state() == State::Connected
+}
+
+/// Begins to connect, and goes on for ever. `node` is how the server's own monitoring names this connection.
+///
+/// # Errors
+/// The settings cannot be used, as a sentence.
+pub async fn connect(settings: &Settings, node: &str) -> Result<(Client, Arc<Link>), String> {
+    // TLS takes the process's crypto library, which nobody may have chosen yet; a second choice is no error.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let link = Arc::<Link>::default();
+    let told = Arc::clone(&link);
+    let mut options = ConnectOptions::new()
+        .name(format!("longwire {node}"))
+        .no_echo()
+        .retry_on_initial_connect()
+        .max_reconnects(None)
+        .ping_interval(PING_EVERY)
+        .connection_timeout(CONNECT_WITHIN)
+        .reconnect_delay_callback(retry_pause)
+        .subscription_capacity(SUBSCRIPTION_MESSAGES)
+        .read_buffer_capacity(READ_BYTES)
+        // Subjects are made here, of parts that are checked.
+        .skip_subject_validation(true)
+        .event_callback(move |event| {
+            told.heard(&event);
+            async {}
+        });
+    if let Some(path) = &settings.credentials_file {
+        options = options
+            .credentials_file(path)
+            .await
+            .map_err(|error| format!("nats.credentials_file: {error}"))?;
+    }
+    if let (Some(user), Some(password)) = (&settings.user, &settings.password) {
+        options = options.user_and_password(user.clone(), password.clone());
+    }
+    if let Some(token) = &settings.token {
+        options = options.token(token.clone());
+    }
+    if let Some(path) = &settings.tls_ca_file {
+        options = options.add_root_certificates(path.clone());
+    }
+    let client = options
+        .connect(settings.url.as_slice())
+        .await
+        .map_err(|error| format!("nats.url: {error}"))?;
+    Ok((client, link))
+}
+
+/// At once, then twice as long each time, half of it by chance so that the nodes of a cluster do not come together.
+fn retry_pause(attempts: usize) -> Duration {
+    if attempts <= 1 {
+        return Duration::ZERO;
+    }
+    let longest_ms = (10 << attempts.min(10)).min(RETRY_MS_MAX);
+    Duration::from_millis(fastrand::u64(longest_ms / 2..=longest_ms))
+}

@@ -1,0 +1,545 @@
+//! The bus over NATS. One client, four subscriptions a node whatever the number of its users; nodes share nothing else.
+//!
+//! `join` connects and claims the node's name, `ingest` takes what comes in, `heart` beats and looks after time, and here
+//! is what the rest of control asks for. What is for this node's own connections goes straight to the router: NATS does
+//! not echo. `docs/nats.md` has every subject.
+
+mod calls;
+mod claims;
+mod connect;
+mod gathers;
+mod heart;
+mod ingest;
+mod join;
+mod members;
+mod publisher;
+mod wire;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Subject};
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::{Answer, Bus, Found, Member, Push, Report, refuse};
+use crate::config::Settings;
+use crate::control::places::Places;
+use crate::control::router::{Audience, Router, Unanswered};
+use crate::links::{Call, ConnectionId, Notice};
+use crate::metrics::NodeCounters;
+use crate::protocol::message::ErrorCode;
+use crate::protocol::{frame, subject};
+
+use calls::Calls;
+use connect::{Link, is_connected};
+use gathers::{Gather, Gathers};
+use ingest::Losses;
+use join::Own;
+pub use join::{Joined, join};
+use members::{Members, Name};
+use publisher::{Outgoing, Publisher};
+use wire::Standing;
+
+/// How long the other nodes may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// How long a goodbye may take.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// What the names of a push for several users take in one message at most, in bytes.
+const NAMES_BYTES: usize = 64 * 1024;
+/// What a message has beside names and payload, at most: `NATS/1.0`, the headers' own names, line ends.
+const HEADERS_SLACK_BYTES: usize = 1024;
+
+/// What the parts of this bus share.
+struct Core {
+    client: Client,
+    link: Arc<Link>,
+    prefix: String,
+    inbox: String,
+    own: Own,
+    router: Arc<Router>,
+    counters: Arc<NodeCounters>,
+    members: Mutex<Members>,
+    places: Arc<Places>,
+    gathers: Arc<Gathers>,
+    calls: Calls,
+    publisher: Publisher,
+    losses: Losses,
+    push_bytes_max: AtomicUsize,
+    call_timeout_ms: AtomicU64,
+    name_refused: AtomicBool,
+    /// Rung when the name is refused.
+    name_lost: Arc<Notify>,
+}
+
+/// See the module.
+pub struct Nats(Arc<Core>);
+
+impl Nats {
+    /// Begins to serve. `name_lost` is rung if another node turns out to have this node's name.
+    pub fn start(
+        joined: Joined,
+        settings: &Settings,
+        router: Arc<Router>,
+        counters: Arc<NodeCounters>,
+        places: Arc<Places>,
+        name_lost: Arc<Notify>,
+    ) -> Self {
+        let Joined {
+            client,
+            link,
+            prefix,
+            inbox,
+            nodes,
+            answers,
+            taken,
+            members,
+            own,
+        } = joined;
+        let core = Arc::new(Core {
+            publisher: Publisher::start(client.clone()),
+            client,
+            link,
+            prefix,
+            inbox,
+            own,
+            router,
+            counters,
+            members: Mutex::new(members),
+            places,
+            gathers: Arc::default(),
+            calls: Calls::default(),
+            losses: Losses::default(),
+            push_bytes_max: AtomicUsize::new(0),
+            call_timeout_ms: AtomicU64::new(0),
+            name_refused: AtomicBool::new(false),
+            name_lost,
+        });
+        core.reload(settings);
+        ingest::start(Arc::clone(&core), nodes, answers, taken);
+        tokio::spawn(heart::run(Arc::clone(&core)));
+        tokio::spawn(claims::run(Arc::clone(&core)));
+        Self(core)
+    }
+}
+
+impl Core {
+    fn connected(&self) -> bool {
+        is_connected(&self.client)
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn standing(&self) -> Standing {
+        if self.own.shared.draining() {
+            Standing::Draining
+        } else {
+            Standing::Up
+        }
+    }
+
+    fn reload(&self, settings: &Settings) {
+        self.push_bytes_max.store(settings.limits.push_bytes, Ordering::Relaxed);
+        self.call_timeout_ms.store(settings.timeouts.call_ms, Ordering::Relaxed);
+    }
+
+    /// Sends to `<prefix>.<subject>`. False if there is no room for it.
+    fn publish(&self, subject: &str, reply: Option<Subject>, headers: Option<HeaderMap>, payload: Bytes) -> bool {
+        self.send(
+            format!("{}{subject}", self.prefix).into(),
+            reply,
+            headers,
+            payload,
+            None,
+        )
+    }
+
+    fn send(
+        &self,
+        subject: Subject,
+        reply: Option<Subject>,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+        expires: Option<Instant>,
+    ) -> bool {
+        let message = Outgoing {
+            subject,
+            reply,
+            headers,
+            payload,
+            expires,
+        };
+        self.publisher.publish(message).is_ok()
+    }
+
+    /// Sends JSON.
+    fn tell(&self, subject: &str, reply: Option<Subject>, what: &impl serde::Serialize) -> bool {
+        match serde_json::to_vec(what) {
+            Ok(json) => self.publish(subject, reply, None, json.into()),
+            Err(_) => false,
+        }
+    }
+
+    /// Sends JSON to whoever asked.
+    fn answer(&self, reply: Subject, what: &impl serde::Serialize) {
+        if let Ok(json) = serde_json::to_vec(what) {
+            // No room: whoever asked counts this node among those that did not answer.
+            self.send(reply, None, None, json.into(), None);
+        }
+    }
+
+    /// Asks all other nodes.
+    fn ask(&self, subject: &str, headers: Option<HeaderMap>, payload: Bytes) -> Result<Gather, Unanswered> {
+        let gather = self
+            .gathers
+            .open(self.members().names())
+            .ok_or(Unanswered::Overloaded)?;
+        let reply = format!("{}.g{}", self.inbox, gather.id).into();
+        if !self.publish(subject, Some(reply), headers, payload) {
+            return Err(Unanswered::Overloaded);
+        }
+        Ok(gather)
+    }
+
+    fn ask_json(&self, subject: &str, what: &impl serde::Serialize) -> Result<Gather, Unanswered> {
+        let json = serde_json::to_vec(what).map_err(|_| Unanswered::Overloaded)?;
+        self.ask(subject, None, json.into())
+    }
+
+    /// Sends a push to the other nodes; one question for each message that it takes.
+    fn ask_push(&self, push: &Push) -> Result<Vec<Gather>, Unanswered> {
+        let room = self
+            .client
+            .max_payload()
+            .checked_sub(push.text.len() + HEADERS_SLACK_BYTES)
+            .ok_or(Unanswered::TooLarge)?;
+        let text = || push.text.clone();
+        match &push.audience {
+            Audience::All => Ok(vec![self.ask("push.all", None, text())?]),
+            Audience::Topic(topic) => Ok(vec![self.ask(&format!("push.topic.{topic}"), None, text())?]),
+            Audience::Users(users) if users.len() == 1 => {
+                let user = subject::encode(&users[0]);
+                Ok(vec![self.ask(&format!("push.user.{user}"), None, text())?])
+            }
+            Audience::Users(users) => {
+                let mut questions = Vec::new();
+                for names in lists(users.iter().map(|user| subject::encode(user)), room.min(NAMES_BYTES)) {
+                    let mut headers = HeaderMap::new();
+                    headers.insert(wire::USERS, names);
+                    questions.push(self.ask("push.users", Some(headers), text())?);
+                }
+                Ok(questions)
+            }
+        }
+    }
+}
+
+/// Names joined by commas, as many as fit into `bytes_max` each time, and at least one.
+fn lists(names: impl Iterator<Item = String>, bytes_max: usize) -> Vec<String> {
+    let mut lists: Vec<String> = Vec::new();
+    for name in names {
+        match lists.last_mut().filter(|list| list.len() + 1 + name.len() <= bytes_max) {
+            Some(list) => {
+                list.push(',');
+                list.push_str(&name);
+            }
+            None => lists.push(name),
+        }
+    }
+    lists
+}
+
+impl Bus for Nats {
+    fn push<'a>(&'a self, pushes: &'a [Push]) -> Answer<'a, Vec<Report>> {
+        Box::pin(async move {
+            let core = &self.0;
+            let frames: Vec<_> = pushes
+                .iter()
+                .map(|push| (push.audience.clone(), frame::encode_text(&push.text)))
+                .collect();
+            let mut asked = Vec::with_capacity(pushes.len());
+            if core.connected() {
+                for push in pushes {
+                    asked.push(core.ask_push(push)?);
+                }
+            }
+            let deadline = Instant::now() + ANSWERS_WITHIN;
+            let known = core.members().names().len() as u64;
+            let own = core.router.push(&frames).await?;
+            let mut asked = asked.into_iter();
+            let mut reports = Vec::with_capacity(pushes.len());
+            for own in own {
+                let mut report = Report {
+                    matched: own.matched,
+                    queued: own.queued,
+                    dropped: own.dropped,
+                    nodes_asked: 1 + known,
+                    nodes_answered: 1,
+                };
+                if let Some(questions) = asked.next() {
+                    report.add(questions, deadline).await;
+                }
+                reports.push(report);
+            }
+            Ok(reports)
+        })
+    }
+
+    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, Vec<Found>> {
+        Box::pin(async move {
+            let core = &self.0;
+            let question = match core.connected() {
+                true => Some(core.ask_json("node.find", &wire::Find { user: user.into() })?),
+                false => None,
+            };
+            let deadline = Instant::now() + ANSWERS_WITHIN;
+            let own = core.router.find_user(user).await?;
+            let node = &core.own.node;
+            let mut found: Vec<Found> = own
+                .into_iter()
+                .map(|info| Found {
+                    node: node.clone(),
+                    info,
+                })
+                .collect();
+            if let Some(question) = question {
+                let (answers, _) = question.finish(deadline).await;
+                for answer in answers.payloads {
+                    if let Ok(wire::FindAnswer { node, connections, .. }) = serde_json::from_slice(&answer) {
+                        found.extend(connections.into_iter().filter_map(|one| one.found_on(&node)));
+                    }
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let core = &self.0;
+            let kick = wire::Kick {
+                code: Some(code.into()),
+                reason: Some(text.into()),
+            };
+            let subject = format!("kick.user.{}", subject::encode(user));
+            let question = match core.connected() {
+                true => Some(core.ask_json(&subject, &kick)?),
+                false => None,
+            };
+            let deadline = Instant::now() + ANSWERS_WITHIN;
+            let own = core.router.kick_user(user, code, &text.into()).await?;
+            Ok(own + closed(question, deadline).await)
+        })
+    }
+
+    fn kick_connection<'a>(&'a self, connection: ConnectionId, code: u16, text: &'a str) -> Answer<'a, u64> {
+        Box::pin(async move {
+            let core = &self.0;
+            if connection.epoch == core.own.epoch || !core.connected() {
+                return core.router.kick_connection(connection, code, &text.into()).await;
+            }
+            // Its node alone answers. A process that nobody has heard of has no connection either.
+            let Some(holder) = core.members().name_of(connection.epoch).map(str::to_owned) else {
+                return Ok(0);
+            };
+            let close = wire::Close {
+                connection: connection.to_string(),
+                code,
+                text: text.into(),
+            };
+            let json = serde_json::to_vec(&close).map_err(|_| Unanswered::Overloaded)?;
+            let question = core.gathers.open(vec![holder]).ok_or(Unanswered::Overloaded)?;
+            let reply = format!("{}.g{}", core.inbox, question.id).into();
+            if !core.publish("node.close", Some(reply), None, json.into()) {
+                return Err(Unanswered::Overloaded);
+            }
+            Ok(closed(Some(question), Instant::now() + ANSWERS_WITHIN).await)
+        })
+    }
+
+    fn call(&self, call: Call) {
+        let core = &self.0;
+        let refused = |code, why| {
+            if let Some(command) = refuse(&core.counters, &call, code, why) {
+                core.router.owe(call.connection, command);
+            }
+        };
+        if !core.connected() {
+            return refused(ErrorCode::BusUnavailable, "NATS is out of reach of this node");
+        }
+        let headers = calls::headers(&call, &core.own.node);
+        let headers_bytes: usize = HEADERS_SLACK_BYTES + call.user.len() * 3 + call.path.len();
+        if call.body.len() + headers_bytes > core.client.max_payload() {
+            return refused(
+                ErrorCode::BusUnavailable,
+                "the message is over what the NATS server takes (its max_payload)",
+            );
+        }
+        let overloaded = "too many messages for services are under way on this node";
+        let times_out = Instant::now() + Duration::from_millis(core.call_timeout_ms.load(Ordering::Relaxed));
+        let number = match call.id {
+            None => None,
+            Some(_) => match core.calls.open(&call, times_out) {
+                Some(number) => Some(number),
+                None => return refused(ErrorCode::Overloaded, overloaded),
+            },
+        };
+        let subject = format!("{}call.{}", core.prefix, subject::path_to_subject(&call.path)).into();
+        let reply = number.map(|number| format!("{}.c{number}", core.inbox).into());
+        if !core.send(subject, reply, Some(headers), call.body.clone(), Some(times_out)) {
+            if let Some(number) = number {
+                core.calls.forget(number);
+            }
+            refused(ErrorCode::Overloaded, overloaded);
+        }
+    }
+
+    fn event(&self, notice: &Notice) {
+        let core = &self.0;
+        let (kind, event) = match notice {
+            Notice::Connected {
+                connection,
+                user,
+                device,
+                at_unix_ms,
+            } => (
+                "connected",
+                wire::Event {
+                    user,
+                    connection: connection.to_string(),
+                    node: &core.own.node,
+                    device: device.as_deref(),
+                    at_ms: *at_unix_ms,
+                    reason: None,
+                    code: None,
+                },
+            ),
+            Notice::Disconnected {
+                connection,
+                user,
+                device,
+                at_unix_ms,
+                reason,
+                code,
+            } => (
+                "disconnected",
+                wire::Event {
+                    user,
+                    connection: connection.to_string(),
+                    node: &core.own.node,
+                    device: device.as_deref(),
+                    at_ms: *at_unix_ms,
+                    reason: Some(reason.label()),
+                    code: Some(*code),
+                },
+            ),
+            _ => return,
+        };
+        let subject = format!("event.{kind}.{}", subject::encode(event.user));
+        if !core.connected() || !core.tell(&subject, None, &event) {
+            core.counters.events_dropped.add(1);
+        }
+    }
+
+    fn members(&self) -> Vec<Member> {
+        let core = &self.0;
+        let mut members = core.members().list();
+        members.push(Member {
+            name: core.own.node.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            since_ms: core.own.since_ms,
+            connections: core.own.shared.places() as u64,
+            draining: core.own.shared.draining(),
+        });
+        members.sort_by(|a, b| (&a.name, a.since_ms).cmp(&(&b.name, b.since_ms)));
+        members
+    }
+
+    fn ready(&self) -> Result<(), String> {
+        let core = &self.0;
+        if !core.connected() {
+            let why = core.link.trouble().unwrap_or_else(|| "no answer".into());
+            return Err(format!("NATS is out of reach: {why}"));
+        }
+        if let Some(what) = core.link.refused() {
+            return Err(format!("NATS refuses what this node needs: {what}"));
+        }
+        match core.members().name(core.own.now_ms()) {
+            Name::Held => Ok(()),
+            Name::Refused => Err(join::refused(&core.own.node)),
+            Name::Unclaimed | Name::Claiming { .. } => Err("joining the cluster".into()),
+        }
+    }
+
+    fn reload(&self, settings: &Settings) {
+        self.0.reload(settings);
+    }
+
+    fn leave<'a>(&'a self) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async move {
+            let core = &self.0;
+            if !core.connected() {
+                return;
+            }
+            core.tell("node.beat", None, &core.own.beat(Standing::Gone, false));
+            let said = timeout(LEAVE_WITHIN, async {
+                core.publisher.handed_over().await;
+                core.client.flush().await
+            });
+            if !matches!(said.await, Ok(Ok(()))) {
+                tracing::warn!("NATS did not take this node's goodbye: the others will miss it for a few seconds");
+            }
+        })
+    }
+}
+
+impl Report {
+    async fn add(&mut self, questions: Vec<Gather>, deadline: Instant) {
+        // Several messages of one push ask the same nodes: one that did not answer them all has not answered.
+        let mut asked = 0;
+        let mut answered = usize::MAX;
+        for question in questions {
+            let (answers, nodes) = question.finish(deadline).await;
+            asked = asked.max(nodes);
+            answered = answered.min(answers.nodes.len());
+            for answer in answers.payloads {
+                if let Ok(counts) = serde_json::from_slice::<wire::PushCounts>(&answer) {
+                    self.matched += counts.matched;
+                    self.queued += counts.queued;
+                    self.dropped += counts.dropped;
+                }
+            }
+        }
+        self.nodes_asked = 1 + asked as u64;
+        if answered != usize::MAX {
+            self.nodes_answered = 1 + answered as u64;
+        }
+    }
+}
+
+async fn closed(question: Option<Gather>, deadline: Instant) -> u64 {
+    let Some(question) = question else { return 0 };
+    let (answers, _) = question.finish(deadline).await;
+    let reports = answers
+        .payloads
+        .iter()
+        .filter_map(|answer| serde_json::from_slice::<wire::KickReport>(answer).ok());
+    reports.map(|report| report.closed).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lists;
+
+    #[test]
+    fn names_are_cut_into_lists_that_fit() {
+        let names = || ["a", "bb", "ccc", "dddddddd"].into_iter().map(String::from);
+        assert_eq!(lists(names(), 6), ["a,bb", "ccc", "dddddddd"]);
+        assert_eq!(lists(names(), 100), ["a,bb,ccc,dddddddd"]);
+        assert!(lists(std::iter::empty(), 6).is_empty());
+    }
+}

@@ -1,0 +1,196 @@
+//! The steps that `Registry`'s calls are made of: what becomes of one user's places, of one node's, of one batch.
+
+use super::super::rule::{self, Seat, State};
+use super::super::{Place, Released, Verdict};
+use super::{AT_US_END, Registry, Untold, User};
+use crate::config::Sessions as Policy;
+
+/// A place as the others are told of it.
+pub(super) fn place(seat: &Seat, user: &str) -> Place {
+    Place {
+        connection: seat.connection,
+        user: user.into(),
+        device: seat.device.clone(),
+        at_us: seat.at_us,
+        since_us: seat.since_us,
+    }
+}
+
+/// Whether a node may say this: a place of its own, of a time that a clock can show.
+pub(super) fn believable(from: u64, place: &Place) -> bool {
+    place.connection.epoch == from && place.since_us <= place.at_us && place.at_us < AT_US_END
+}
+
+impl User {
+    /// Another node's place.
+    pub(super) fn learn(&mut self, place: Place) {
+        let known = self.seats.iter_mut().find(|seat| seat.connection == place.connection);
+        match known {
+            // Told of in two ways that may overtake each other; an age is only ever inherited, so the greater is newer.
+            Some(seat) => seat.since_us = seat.since_us.min(place.since_us),
+            None => {
+                self.remote += 1;
+                self.seats.push(Seat {
+                    connection: place.connection,
+                    device: place.device,
+                    at_us: place.at_us,
+                    since_us: place.since_us,
+                    state: State::Remote,
+                    told: false,
+                });
+            }
+        }
+    }
+
+    fn drop_remote(&mut self, goes: impl Fn(&Seat) -> bool) {
+        if self.remote > 0 {
+            self.seats.retain(|seat| seat.is_own() || !goes(seat));
+            let remote = self.seats.iter().filter(|seat| !seat.is_own()).count();
+            self.remote = u32::try_from(remote).unwrap_or(u32::MAX);
+        }
+    }
+}
+
+impl Registry {
+    /// Applies the rule to a user's places: this node's losers go, its due claims are decided.
+    pub(super) fn settle(&mut self, policy: &Policy, user: &str) {
+        let Some(entry) = self.users.get_mut(user) else { return };
+        let (stays, aged) = rule::judge(policy, &mut entry.seats);
+        for seat in aged.into_iter().filter_map(|at| entry.seats.get(at)) {
+            if seat.told {
+                self.untold.push_back(Untold {
+                    connection: seat.connection,
+                    user: user.into(),
+                    deadline_us: 0,
+                });
+            }
+        }
+        let limit = rule::limit(policy);
+        let mut decided = Vec::new();
+        let mut left = Vec::new();
+        let mut at = 0;
+        entry.seats.retain_mut(|seat| {
+            let stays = stays.get(at).copied().unwrap_or(true);
+            at += 1;
+            let goes = match (seat.state, stays) {
+                (State::Due, true) => {
+                    seat.state = State::Admitted { limit };
+                    decided.push(Verdict::Admit(seat.connection));
+                    false
+                }
+                (State::Due, false) => {
+                    decided.push(Verdict::Refuse(seat.connection));
+                    true
+                }
+                (State::Admitted { .. }, false) => {
+                    self.verdicts.push_back(Verdict::Replace(seat.connection));
+                    true
+                }
+                _ => false,
+            };
+            if goes && seat.told {
+                left.push(seat.connection);
+            }
+            !goes
+        });
+        self.verdicts.extend(decided);
+        for connection in left {
+            self.released.push_back(Released {
+                connection,
+                user: user.into(),
+            });
+        }
+        self.drop_if_empty(user);
+    }
+
+    /// A place of this node is gone: those who know of it must hear.
+    pub(super) fn seat_left(&mut self, seat: &Seat, user: &str) {
+        if seat.told {
+            self.released.push_back(Released {
+                connection: seat.connection,
+                user: user.into(),
+            });
+        }
+    }
+
+    /// Others' places are of interest only beside one's own.
+    pub(super) fn drop_if_empty(&mut self, user: &str) {
+        if self
+            .users
+            .get(user)
+            .is_some_and(|entry| !entry.seats.iter().any(Seat::is_own))
+        {
+            self.users.remove(user);
+        }
+    }
+
+    pub(super) fn drop_remote(&mut self, user: &str, goes: impl Fn(&Seat) -> bool) {
+        if let Some(entry) = self.users.get_mut(user) {
+            entry.drop_remote(goes);
+        }
+    }
+
+    /// Drops all places of a node.
+    pub(super) fn forget(&mut self, epoch: u64) {
+        for entry in self.users.values_mut() {
+            entry.drop_remote(|seat| seat.connection.epoch == epoch);
+        }
+    }
+
+    /// Drops the places of all other nodes.
+    pub(super) fn forget_all(&mut self) {
+        for entry in self.users.values_mut() {
+            entry.drop_remote(|_| true);
+        }
+    }
+
+    /// Decides a user's claims that a batch asked about; 0: those not asked about yet.
+    pub(super) fn decide(&mut self, policy: &Policy, user: &str, batch: u64) {
+        let Some(entry) = self.users.get_mut(user) else { return };
+        let mut due = false;
+        for seat in entry
+            .seats
+            .iter_mut()
+            .filter(|seat| seat.state == (State::Pending { batch }))
+        {
+            seat.state = State::Due;
+            due = true;
+        }
+        if due {
+            self.settle(policy, user);
+        }
+    }
+
+    /// Decides all claims that a batch asked about.
+    pub(super) fn decide_batch(&mut self, policy: &Policy, id: u64) {
+        let Some(waiting) = self.waiting.get_mut(&id) else {
+            return;
+        };
+        let users = std::mem::take(&mut waiting.users);
+        for user in &users {
+            self.decide(policy, user, id);
+        }
+        // Late answers are about them.
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.users = users;
+        }
+    }
+
+    pub(super) fn decide_if_answered(&mut self, policy: &Policy, id: u64) {
+        if self
+            .waiting
+            .get(&id)
+            .is_some_and(|waiting| waiting.unanswered.is_empty())
+        {
+            self.decide_batch(policy, id);
+            self.forget_batch(id);
+        }
+    }
+
+    pub(super) fn forget_batch(&mut self, id: u64) {
+        self.waiting.remove(&id);
+        if self.waiting.is_empty() {
+            self.ended.clear();
+        }
+    }
+}
