@@ -61,6 +61,8 @@ pub struct NoRoom;
 pub enum Unanswered {
     /// The bus does not carry a message of this size.
     TooLarge,
+    /// Another node would have to answer, and the bus is away.
+    NoBus,
     /// A bound is reached: a reactor's inbox stayed full, or too many requests are open.
     Overloaded,
     /// Everything was handed over, but not every reactor reported in time.

@@ -8,9 +8,6 @@
 //! hears of others' places runs the same rule and closes what it holds itself and the rule gives to another. Each node
 //! tells only of its own places and closes only its own, so there is nothing to agree upon but the places themselves.
 
-// Until the bus drives it.
-#![allow(dead_code)]
-
 mod registry;
 mod rule;
 
@@ -81,9 +78,10 @@ pub struct Batch {
     pub reset: bool,
     /// Whoever hears it owes an answer, also with no places in it.
     pub asks: bool,
-    /// Places of the sender that are gone. They come before `claims`.
+    /// Places of the sender that are gone.
     pub released: Vec<Released>,
-    /// Places of the sender: claimed, or told anew.
+    /// Places of the sender: claimed, or told anew. One that stands in `released` too leaves the age of its seat to the
+    /// newest connection of its device.
     pub claims: Vec<Place>,
 }
 
@@ -105,49 +103,6 @@ pub struct Answer {
     pub as_of_us: u64,
     /// Its places.
     pub places: Vec<Place>,
-}
-
-/// What a login's claim leads to where no other node is asked.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Whether the login goes on.
-    pub admitted: bool,
-    /// Connections that lose their place to it, to be closed. They are out of the table already.
-    pub replaced: Vec<ConnectionId>,
-}
-
-impl Registry {
-    /// `login` without asking, with its verdicts as one.
-    pub fn claim(
-        &mut self,
-        policy: &crate::config::Sessions,
-        connection: ConnectionId,
-        user: &str,
-        device: Option<Box<str>>,
-    ) -> Decision {
-        let now = Now {
-            unix_us: 0,
-            steady_us: 0,
-        };
-        let login = Login {
-            connection,
-            user: user.into(),
-            device,
-        };
-        self.login(policy, login, now, false);
-        let mut decision = Decision {
-            admitted: false,
-            replaced: Vec::new(),
-        };
-        while let Some(verdict) = self.verdict() {
-            match verdict {
-                Verdict::Admit(id) => decision.admitted |= id == connection,
-                Verdict::Replace(id) => decision.replaced.push(id),
-                Verdict::Refuse(_) => {}
-            }
-        }
-        decision
-    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 
+use super::bus;
 use super::state::State;
 use problem::Problem;
 
@@ -52,6 +53,29 @@ fn routes(state: &Arc<State>) -> Routes {
 struct Api {
     state: Arc<State>,
     buffers: body::Buffers,
+}
+
+/// Who was asked, and who has answered.
+#[derive(serde::Serialize)]
+struct Nodes {
+    asked: u64,
+    answered: u64,
+}
+
+impl From<bus::Nodes> for Nodes {
+    fn from(nodes: bus::Nodes) -> Self {
+        Self {
+            asked: nodes.asked,
+            answered: nodes.answered,
+        }
+    }
+}
+
+impl Nodes {
+    /// What an answer says of the nodes whose shape has no place for it: nothing, unless some did not answer.
+    fn if_some_are_missing(nodes: bus::Nodes) -> Option<Self> {
+        (nodes.answered < nodes.asked).then(|| nodes.into())
+    }
 }
 
 /// A JSON answer.

@@ -69,13 +69,19 @@ impl From<Unanswered> for Problem {
             Unanswered::TooLarge => {
                 Self::too_large("the push is over what the NATS server takes (its max_payload): it went to nobody")
             }
+            Unanswered::NoBus => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "bus_unavailable",
+                "NATS is out of reach, and what was asked for is not on this node",
+            )
+            .with_header("retry-after", "1"),
             Unanswered::Overloaded => {
                 Self::overloaded("the node has more to do than it can; some of it may have been done")
             }
             Unanswered::Late => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no_report",
-                "it was handed to the connections, but how many it reached was not reported in time",
+                "it was handed over, but what became of it was not reported in time",
             ),
         }
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::problem::Problem;
-use super::{Api, body, json};
+use super::{Api, Nodes, body, json};
 use crate::control::bus::{Push, Report};
 use crate::control::router::Audience;
 use crate::protocol::{message, subject};
@@ -56,26 +56,19 @@ struct Answer {
     nodes: Nodes,
 }
 
-#[derive(Serialize)]
-struct Nodes {
-    asked: u64,
-    answered: u64,
-}
-
 impl From<Report> for Answer {
     fn from(report: Report) -> Self {
         let Report {
             matched,
             queued,
             dropped,
-            nodes_asked: asked,
-            nodes_answered: answered,
+            nodes,
         } = report;
         Self {
             matched,
             queued,
             dropped,
-            nodes: Nodes { asked, answered },
+            nodes: nodes.into(),
         }
     }
 }

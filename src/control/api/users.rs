@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::problem::Problem;
 use super::push::USER_BYTES_MAX;
-use super::{Api, json};
+use super::{Api, Nodes, json};
 use crate::control::bus::Found;
 use crate::links::ConnectionId;
 
@@ -49,39 +49,39 @@ struct User {
     user: String,
     online: bool,
     connections: Vec<Connection>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Nodes>,
 }
 
 #[derive(Serialize)]
 struct Closed {
     closed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nodes: Option<Nodes>,
 }
 
 /// `GET /v1/users/{user}`
 pub async fn find(State(api): State<Arc<Api>>, user: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
     let user = checked(user)?;
-    let mut connections: Vec<Connection> = api
-        .state
-        .bus
-        .find_user(&user)
-        .await?
-        .into_iter()
-        .map(Connection::from)
-        .collect();
+    let (found, nodes) = api.state.bus.find_user(&user).await?;
+    let mut connections: Vec<Connection> = found.into_iter().map(Connection::from).collect();
     // Reactors answer in no particular order; a reader expects one.
     connections.sort_by(|a, b| (a.since_ms, &a.connection).cmp(&(b.since_ms, &b.connection)));
     Ok(json(&User {
         user,
         online: !connections.is_empty(),
         connections,
+        nodes: Nodes::if_some_are_missing(nodes),
     }))
 }
 
 /// `DELETE /v1/users/{user}`
 pub async fn kick(State(api): State<Arc<Api>>, user: Result<Path<String>, PathRejection>) -> Result<Response, Problem> {
     let user = checked(user)?;
-    let closed = api.state.bus.kick_user(&user, KICKED, KICKED_TEXT).await?;
+    let (closed, nodes) = api.state.bus.kick_user(&user, KICKED, KICKED_TEXT).await?;
     tracing::info!(user, closed, "kicked a user");
-    Ok(json(&Closed { closed }))
+    let nodes = Nodes::if_some_are_missing(nodes);
+    Ok(json(&Closed { closed, nodes }))
 }
 
 /// `DELETE /v1/connections/{connection}`
@@ -97,7 +97,7 @@ pub async fn kick_connection(
         return Err(unknown());
     }
     tracing::info!(%connection, "kicked a connection");
-    Ok(json(&Closed { closed }))
+    Ok(json(&Closed { closed, nodes: None }))
 }
 
 fn checked(user: Result<Path<String>, PathRejection>) -> Result<String, Problem> {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Bus, Found, Member, Push, Report, refuse};
+use super::{Answer, Bus, Found, Member, Nodes, Push, Report, refuse};
 use crate::control::router::Router;
 use crate::links::{Call, ConnectionId};
 use crate::metrics::NodeCounters;
@@ -52,28 +52,28 @@ impl Bus for Local {
                 matched: sum.matched,
                 queued: sum.queued,
                 dropped: sum.dropped,
-                nodes_asked: 1,
-                nodes_answered: 1,
+                nodes: Nodes::default(),
             };
             Ok(answers.into_iter().map(report).collect())
         })
     }
 
-    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, Vec<Found>> {
+    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, (Vec<Found>, Nodes)> {
         Box::pin(async move {
             let found = self.router.find_user(user).await?;
-            Ok(found
-                .into_iter()
-                .map(|info| Found {
-                    node: self.node.clone(),
-                    info,
-                })
-                .collect())
+            let found = found.into_iter().map(|info| Found {
+                node: self.node.clone(),
+                info,
+            });
+            Ok((found.collect(), Nodes::default()))
         })
     }
 
-    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, u64> {
-        Box::pin(async move { self.router.kick_user(user, code, &text.into()).await })
+    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, (u64, Nodes)> {
+        Box::pin(async move {
+            let closed = self.router.kick_user(user, code, &text.into()).await?;
+            Ok((closed, Nodes::default()))
+        })
     }
 
     fn kick_connection<'a>(&'a self, connection: ConnectionId, code: u16, text: &'a str) -> Answer<'a, u64> {

@@ -41,10 +41,24 @@ pub struct Report {
     pub queued: u64,
     /// Of these, how many could not.
     pub dropped: u64,
+    /// Whose counts these are.
+    pub nodes: Nodes,
+}
+
+/// Who was asked, and who has answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Nodes {
     /// Nodes that were asked, this one included.
-    pub nodes_asked: u64,
-    /// Nodes that answered in time.
-    pub nodes_answered: u64,
+    pub asked: u64,
+    /// Nodes that answered in time, this one included.
+    pub answered: u64,
+}
+
+impl Default for Nodes {
+    /// This one alone.
+    fn default() -> Self {
+        Self { asked: 1, answered: 1 }
+    }
 }
 
 /// A connection with its node's name.
@@ -77,10 +91,10 @@ pub trait Bus: Send + Sync {
     fn push<'a>(&'a self, pushes: &'a [Push]) -> Answer<'a, Vec<Report>>;
 
     /// A user's connections on all nodes.
-    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, Vec<Found>>;
+    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, (Vec<Found>, Nodes)>;
 
     /// Closes a user's connections on all nodes; how many there were.
-    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, u64>;
+    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, (u64, Nodes)>;
 
     /// Closes one connection, wherever it is; 0 if nowhere.
     fn kick_connection<'a>(&'a self, connection: ConnectionId, code: u16, text: &'a str) -> Answer<'a, u64>;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::rule::{self, Seat, State};
-use super::{Answer, Batch, CLAIMS_IN_BATCH, HOLD_US, Login, Now, RELEASES_IN_BATCH, Released, Verdict};
+use super::{Answer, Batch, CLAIMS_IN_BATCH, HOLD_US, Login, Now, Place, RELEASES_IN_BATCH, Released, Verdict};
 use crate::config::Sessions as Policy;
 use crate::links::ConnectionId;
 
@@ -31,6 +31,14 @@ struct Untold {
     deadline_us: u64,
 }
 
+/// A place of this node that is gone and that the others know.
+#[derive(Debug)]
+struct Left {
+    released: Released,
+    /// Told once more along with its release: it leaves the age of its seat.
+    bequeathed: Option<Place>,
+}
+
 /// A batch that asked and has not been answered by all.
 #[derive(Debug)]
 struct Waiting {
@@ -52,7 +60,7 @@ pub struct Registry {
     verdicts: VecDeque<Verdict>,
     // What the others are to hear.
     untold: VecDeque<Untold>,
-    released: VecDeque<Released>,
+    released: VecDeque<Left>,
     /// Users all of whose places are to be told anew.
     anew: Vec<Box<str>>,
     reset_due: bool,
@@ -145,7 +153,10 @@ impl Registry {
             ..Batch::default()
         };
         let released = self.released.len().min(RELEASES_IN_BATCH);
-        batch.released.extend(self.released.drain(..released));
+        for left in self.released.drain(..released) {
+            batch.released.push(left.released);
+            batch.claims.extend(left.bequeathed);
+        }
         let mut users: Vec<Box<str>> = Vec::new();
         let mut deadline_us = steady_us.saturating_add(HOLD_US);
         while batch.claims.len() < CLAIMS_IN_BATCH {
@@ -216,7 +227,9 @@ impl Registry {
         if batch.reset {
             self.forget(from);
         }
+        let mut gone: HashSet<ConnectionId> = HashSet::new();
         for Released { connection, user } in batch.released {
+            gone.insert(connection);
             if self.users.contains_key(&user) && self.waiting.values().any(|waiting| waiting.unanswered.contains(&from))
             {
                 self.ended.insert(connection);
@@ -235,8 +248,16 @@ impl Registry {
             }
             self.clock_us = self.clock_us.max(place.at_us);
             if let Some(entry) = self.users.get_mut(&place.user) {
-                asked.insert(place.user.clone());
-                entry.learn(place);
+                if !gone.contains(&place.connection) {
+                    entry.learn(place.clone());
+                } else if let Some(seat) = entry.inherit(&place).filter(|seat| seat.told) {
+                    self.untold.push_back(Untold {
+                        connection: seat.connection,
+                        user: place.user.clone(),
+                        deadline_us: 0,
+                    });
+                }
+                asked.insert(place.user);
             }
         }
         for user in asked {

@@ -54,7 +54,7 @@ impl Seat {
     }
 
     /// The total order of places: by time, then by name.
-    fn order(&self) -> (u64, u64, u16, u32, u32) {
+    pub(super) fn order(&self) -> (u64, u64, u16, u32, u32) {
         let id = self.connection;
         (self.at_us, id.epoch, id.reactor, id.index, id.generation)
     }
@@ -95,6 +95,21 @@ fn seats_age(policy: &Policy) -> bool {
     policy.one_per_device && policy.per_user_max > 0 && policy.when_full == WhenFull::Reject
 }
 
+/// Places of this node that share their seat with a newer one of another node.
+pub(super) fn bequeathing(policy: &Policy, places: &[Seat]) -> Vec<ConnectionId> {
+    if !seats_age(policy) || places.len() < 2 {
+        return Vec::new();
+    }
+    let mut bequeathing = Vec::new();
+    for seat in seats_of_user(policy, places) {
+        if !places[seat[0]].is_own() {
+            let own = seat.iter().map(|&index| &places[index]).filter(|place| place.is_own());
+            bequeathing.extend(own.map(|place| place.connection));
+        }
+    }
+    bequeathing
+}
+
 /// Decides which places stay: one entry a place. The newest on each seat inherits the seat's age; the second list names
 /// the places of this node whose age changed.
 pub(super) fn judge(policy: &Policy, places: &mut [Seat]) -> (Vec<bool>, Vec<usize>) {
@@ -106,21 +121,20 @@ pub(super) fn judge(policy: &Policy, places: &mut [Seat]) -> (Vec<bool>, Vec<usi
         return (stays, aged);
     }
     let mut seats = seats_of_user(policy, places);
-    if seats_age(policy) {
-        for seat in &seats {
-            let since_us = seat.iter().map(|&index| places[index].since_us).min();
-            let newest = seat[0];
-            if let Some(since_us) = since_us.filter(|&since_us| since_us < places[newest].since_us) {
-                places[newest].since_us = since_us;
-                if places[newest].is_own() {
-                    aged.push(newest);
-                }
-            }
-        }
-    }
     let reject = policy.when_full == WhenFull::Reject;
     if reject {
-        seats.sort_by_key(|seat| (places[seat[0]].since_us, places[seat[0]].order()));
+        let since_us = |seat: &[usize], places: &[Seat]| seat.iter().map(|&index| places[index].since_us).min();
+        seats.sort_by_key(|seat| (since_us(seat, places), places[seat[0]].order()));
+        // Only a place's own node says how old its seat is, so that all nodes think alike of it.
+        for seat in seats.iter().filter(|_| seats_age(policy)) {
+            let (newest, since_us) = (seat[0], since_us(seat, places));
+            if let Some(since_us) = since_us.filter(|&since_us| since_us < places[newest].since_us)
+                && places[newest].is_own()
+            {
+                places[newest].since_us = since_us;
+                aged.push(newest);
+            }
+        }
     }
     let limit = limit(policy);
     for (rank, seat) in seats.iter().enumerate() {

@@ -7,6 +7,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::config::{Sessions as Policy, WhenFull};
 
+mod cluster;
+mod rule;
 mod simulation;
 
 fn id(index: u32) -> ConnectionId {
@@ -30,6 +32,49 @@ fn admitted(replaced: &[u32]) -> Decision {
     Decision {
         admitted: true,
         replaced: replaced.iter().map(|&index| id(index)).collect(),
+    }
+}
+
+/// A login that is decided at once, and what came of it.
+#[derive(Debug, PartialEq, Eq)]
+struct Decision {
+    admitted: bool,
+    replaced: Vec<ConnectionId>,
+}
+
+impl Registry {
+    fn claim(&mut self, policy: &Policy, connection: ConnectionId, user: &str, device: Option<Box<str>>) -> Decision {
+        let user = user.into();
+        let login = Login {
+            connection,
+            user,
+            device,
+        };
+        let now = Now {
+            unix_us: 0,
+            steady_us: 0,
+        };
+        self.login(policy, login, now, false);
+        let mut replaced = Vec::new();
+        loop {
+            match self.verdict().expect("decided at once") {
+                Verdict::Replace(gone) => replaced.push(gone),
+                Verdict::Admit(id) => {
+                    assert_eq!(id, connection);
+                    return Decision {
+                        admitted: true,
+                        replaced,
+                    };
+                }
+                Verdict::Refuse(id) => {
+                    assert_eq!(id, connection);
+                    return Decision {
+                        admitted: false,
+                        replaced,
+                    };
+                }
+            }
+        }
     }
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, ServerError};
+use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::config::settings::Nats as Settings;
 
@@ -39,6 +41,8 @@ struct Trouble {
     connecting: Option<String>,
     /// A subscription that the server refuses: connected, but deaf.
     refused: Option<String>,
+    /// What a look at the servers' ports has shown.
+    ports: Option<String>,
 }
 
 impl Link {
@@ -70,13 +74,31 @@ impl Link {
         self.changed.notify_one();
     }
 
-    /// Why NATS is out of reach; `None` if nothing was heard of it.
-    pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .connecting
-            .clone()
+    /// Why NATS is out of reach, as far as is known.
+    pub fn trouble(&self) -> String {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = trouble.connecting.as_deref().unwrap_or("no answer");
+        match &trouble.ports {
+            Some(ports) => format!("{said} ({ports})"),
+            None => said.into(),
+        }
+    }
+
+    /// Looks whether anybody listens at these URLs: what async-nats says is a single word.
+    pub async fn look_at_ports(&self, urls: &[String]) {
+        let mut seen = Vec::new();
+        for url in urls {
+            let address = address(url);
+            let what = match timeout(CONNECT_WITHIN, TcpStream::connect(&address)).await {
+                Ok(Ok(_)) => "somebody listens there: NATS may hang, or want other credentials, or TLS with a \
+                              certificate that nats.tls_ca_file or the system knows"
+                    .into(),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".into(),
+            };
+            seen.push(format!("{address}: {what}"));
+        }
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).ports = Some(seen.join("; "));
     }
 
     /// What the server refuses this node, if that makes it deaf.
@@ -86,6 +108,21 @@ impl Link {
             .unwrap_or_else(PoisonError::into_inner)
             .refused
             .clone()
+    }
+}
+
+/// Host and port of a server's URL.
+fn address(url: &str) -> String {
+    let host = url
+        .split_once("://")
+        .map_or(url, |(_, host)| host)
+        .trim_end_matches('/');
+    let has_port = host
+        .rsplit_once(':')
+        .is_some_and(|(before, _)| !before.contains(':') || before.ends_with(']'));
+    match has_port {
+        true => host.into(),
+        false => format!("{host}:4222"),
     }
 }
 
@@ -148,4 +185,22 @@ fn retry_pause(attempts: usize) -> Duration {
     }
     let longest_ms = (10 << attempts.min(10)).min(RETRY_MS_MAX);
     Duration::from_millis(fastrand::u64(longest_ms / 2..=longest_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn a_url_s_port_is_its_own_or_4222() {
+        for (url, expected) in [
+            ("nats://a:5", "a:5"),
+            ("tls://a.example/", "a.example:4222"),
+            ("a", "a:4222"),
+            ("nats://[::1]:7", "[::1]:7"),
+            ("nats://[::1]", "[::1]:4222"),
+        ] {
+            assert_eq!(address(url), expected);
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::Core;
 use super::join::{self, HELLO_EVERY_MS};
@@ -19,6 +19,9 @@ const BEAT_EVERY_MS: u64 = 1_000;
 const NAME_LOST_AFTER_MS: u64 = 5_000;
 /// How often losses are told.
 const TELL_EVERY_MS: u64 = 1_000;
+
+/// How often the ports of servers that are out of reach are looked at.
+const LOOK_AT_PORTS_EVERY: Duration = Duration::from_secs(2);
 
 struct Heart {
     was_connected: bool,
@@ -49,6 +52,16 @@ pub async fn run(core: Arc<Core>) {
             () = core.link.changed.notified() => {}
         }
         heart.look(&core);
+    }
+}
+
+/// While NATS is away: looks whether anybody listens at its servers' ports, so that `/readyz` has something to say.
+pub async fn look_for_nats(core: Arc<Core>, urls: Vec<String>) {
+    loop {
+        if !core.connected() {
+            core.link.look_at_ports(&urls).await;
+        }
+        sleep(LOOK_AT_PORTS_EVERY).await;
     }
 }
 

@@ -108,8 +108,9 @@ pub async fn join(settings: &Settings, shared: &Arc<Shared>, since_ms: u64) -> R
     let give_up = Instant::now() + WAITED_FOR;
     while !is_connected(&joined.client) {
         if Instant::now() >= give_up {
-            let why = joined.link.trouble().unwrap_or_else(|| "no answer".into());
-            tracing::warn!("NATS is out of reach ({why}): starting without, and going on trying");
+            joined.link.look_at_ports(&settings.nats.url).await;
+            let why = joined.link.trouble();
+            tracing::warn!("NATS is out of reach: {why}. Starting without it, and going on trying");
             return Ok(joined);
         }
         sleep(LOOK_EVERY).await;

@@ -24,7 +24,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::{Answer, Bus, Found, Member, Push, Report, refuse};
+use super::{Answer, Bus, Found, Member, Nodes, Push, Report, refuse};
 use crate::config::Settings;
 use crate::control::places::Places;
 use crate::control::router::{Audience, Router, Unanswered};
@@ -121,6 +121,7 @@ impl Nats {
         ingest::start(Arc::clone(&core), nodes, answers, taken);
         tokio::spawn(heart::run(Arc::clone(&core)));
         tokio::spawn(claims::run(Arc::clone(&core)));
+        tokio::spawn(heart::look_for_nats(Arc::clone(&core), settings.nats.url.clone()));
         Self(core)
     }
 }
@@ -132,6 +133,11 @@ impl Core {
 
     fn members(&self) -> MutexGuard<'_, Members> {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nobody else could be asked.
+    fn alone(&self) -> Nodes {
+        with_this_node(self.members().names().len(), 0)
     }
 
     fn standing(&self) -> Standing {
@@ -210,13 +216,15 @@ impl Core {
         self.ask(subject, None, json.into())
     }
 
+    /// How many bytes of headers a push leaves room for; `None` if NATS does not take it at all.
+    fn room_beside(&self, push: &Push) -> Option<usize> {
+        let max_payload = self.client.max_payload();
+        max_payload.checked_sub(push.text.len() + HEADERS_SLACK_BYTES)
+    }
+
     /// Sends a push to the other nodes; one question for each message that it takes.
     fn ask_push(&self, push: &Push) -> Result<Vec<Gather>, Unanswered> {
-        let room = self
-            .client
-            .max_payload()
-            .checked_sub(push.text.len() + HEADERS_SLACK_BYTES)
-            .ok_or(Unanswered::TooLarge)?;
+        let room = self.room_beside(push).ok_or(Unanswered::TooLarge)?;
         let text = || push.text.clone();
         match &push.audience {
             Audience::All => Ok(vec![self.ask("push.all", None, text())?]),
@@ -263,6 +271,10 @@ impl Bus for Nats {
                 .collect();
             let mut asked = Vec::with_capacity(pushes.len());
             if core.connected() {
+                // Before anything is sent: nobody gets a part of a batch that cannot be sent whole.
+                if pushes.iter().any(|push| core.room_beside(push).is_none()) {
+                    return Err(Unanswered::TooLarge);
+                }
                 for push in pushes {
                     asked.push(core.ask_push(push)?);
                 }
@@ -277,8 +289,10 @@ impl Bus for Nats {
                     matched: own.matched,
                     queued: own.queued,
                     dropped: own.dropped,
-                    nodes_asked: 1 + known,
-                    nodes_answered: 1,
+                    nodes: Nodes {
+                        asked: 1 + known,
+                        answered: 1,
+                    },
                 };
                 if let Some(questions) = asked.next() {
                     report.add(questions, deadline).await;
@@ -289,7 +303,7 @@ impl Bus for Nats {
         })
     }
 
-    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, Vec<Found>> {
+    fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, (Vec<Found>, Nodes)> {
         Box::pin(async move {
             let core = &self.0;
             let question = match core.connected() {
@@ -306,19 +320,21 @@ impl Bus for Nats {
                     info,
                 })
                 .collect();
+            let mut nodes = core.alone();
             if let Some(question) = question {
-                let (answers, _) = question.finish(deadline).await;
+                let (answers, asked) = question.finish(deadline).await;
+                nodes = with_this_node(asked, answers.nodes.len());
                 for answer in answers.payloads {
                     if let Ok(wire::FindAnswer { node, connections, .. }) = serde_json::from_slice(&answer) {
                         found.extend(connections.into_iter().filter_map(|one| one.found_on(&node)));
                     }
                 }
             }
-            Ok(found)
+            Ok((found, nodes))
         })
     }
 
-    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, u64> {
+    fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, (u64, Nodes)> {
         Box::pin(async move {
             let core = &self.0;
             let kick = wire::Kick {
@@ -332,15 +348,22 @@ impl Bus for Nats {
             };
             let deadline = Instant::now() + ANSWERS_WITHIN;
             let own = core.router.kick_user(user, code, &text.into()).await?;
-            Ok(own + closed(question, deadline).await)
+            let Some(question) = question else {
+                return Ok((own, core.alone()));
+            };
+            let (closed, nodes) = closed(question, deadline).await;
+            Ok((own + closed, nodes))
         })
     }
 
     fn kick_connection<'a>(&'a self, connection: ConnectionId, code: u16, text: &'a str) -> Answer<'a, u64> {
         Box::pin(async move {
             let core = &self.0;
-            if connection.epoch == core.own.epoch || !core.connected() {
+            if connection.epoch == core.own.epoch {
                 return core.router.kick_connection(connection, code, &text.into()).await;
+            }
+            if !core.connected() {
+                return Err(Unanswered::NoBus);
             }
             // Its node alone answers. A process that nobody has heard of has no connection either.
             let Some(holder) = core.members().name_of(connection.epoch).map(str::to_owned) else {
@@ -357,7 +380,11 @@ impl Bus for Nats {
             if !core.publish("node.close", Some(reply), None, json.into()) {
                 return Err(Unanswered::Overloaded);
             }
-            Ok(closed(Some(question), Instant::now() + ANSWERS_WITHIN).await)
+            let (closed, nodes) = closed(question, Instant::now() + ANSWERS_WITHIN).await;
+            if nodes.answered < nodes.asked {
+                return Err(Unanswered::Late);
+            }
+            Ok(closed)
         })
     }
 
@@ -462,8 +489,7 @@ impl Bus for Nats {
     fn ready(&self) -> Result<(), String> {
         let core = &self.0;
         if !core.connected() {
-            let why = core.link.trouble().unwrap_or_else(|| "no answer".into());
-            return Err(format!("NATS is out of reach: {why}"));
+            return Err(format!("NATS is out of reach: {}", core.link.trouble()));
         }
         if let Some(what) = core.link.refused() {
             return Err(format!("NATS refuses what this node needs: {what}"));
@@ -514,21 +540,27 @@ impl Report {
                 }
             }
         }
-        self.nodes_asked = 1 + asked as u64;
         if answered != usize::MAX {
-            self.nodes_answered = 1 + answered as u64;
+            self.nodes = with_this_node(asked, answered);
         }
     }
 }
 
-async fn closed(question: Option<Gather>, deadline: Instant) -> u64 {
-    let Some(question) = question else { return 0 };
-    let (answers, _) = question.finish(deadline).await;
+fn with_this_node(asked: usize, answered: usize) -> Nodes {
+    Nodes {
+        asked: 1 + asked as u64,
+        answered: 1 + answered as u64,
+    }
+}
+
+async fn closed(question: Gather, deadline: Instant) -> (u64, Nodes) {
+    let (answers, asked) = question.finish(deadline).await;
     let reports = answers
         .payloads
         .iter()
         .filter_map(|answer| serde_json::from_slice::<wire::KickReport>(answer).ok());
-    reports.map(|report| report.closed).sum()
+    let nodes = with_this_node(asked, answers.nodes.len());
+    (reports.map(|report| report.closed).sum(), nodes)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::super::rule::{self, Seat, State};
 use super::super::{Place, Released, Verdict};
-use super::{AT_US_END, Registry, Untold, User};
+use super::{AT_US_END, Left, Registry, Untold, User};
 use crate::config::Sessions as Policy;
 
 /// A place as the others are told of it.
@@ -42,6 +42,21 @@ impl User {
         }
     }
 
+    /// What another node's place that is gone leaves to the newest of its device: the age of their seat. Says which place
+    /// of this node is older by it.
+    pub(super) fn inherit(&mut self, gone: &Place) -> Option<&Seat> {
+        let sharing = self
+            .seats
+            .iter_mut()
+            .filter(|seat| seat.device == gone.device && gone.device.is_some());
+        let newest = sharing.max_by_key(|seat| seat.order())?;
+        if !newest.is_own() || newest.at_us <= gone.at_us || newest.since_us <= gone.since_us {
+            return None;
+        }
+        newest.since_us = gone.since_us;
+        Some(newest)
+    }
+
     fn drop_remote(&mut self, goes: impl Fn(&Seat) -> bool) {
         if self.remote > 0 {
             self.seats.retain(|seat| seat.is_own() || !goes(seat));
@@ -65,6 +80,7 @@ impl Registry {
                 });
             }
         }
+        let bequeaths = rule::bequeathing(policy, &entry.seats);
         let limit = rule::limit(policy);
         let mut decided = Vec::new();
         let mut left = Vec::new();
@@ -89,26 +105,31 @@ impl Registry {
                 _ => false,
             };
             if goes && seat.told {
-                left.push(seat.connection);
+                left.push(Left {
+                    released: Released {
+                        connection: seat.connection,
+                        user: user.into(),
+                    },
+                    // Whoever took its seat over, wherever, may have heard of it too late to know the seat's age.
+                    bequeathed: bequeaths.contains(&seat.connection).then(|| place(seat, user)),
+                });
             }
             !goes
         });
         self.verdicts.extend(decided);
-        for connection in left {
-            self.released.push_back(Released {
-                connection,
-                user: user.into(),
-            });
-        }
+        self.released.extend(left);
         self.drop_if_empty(user);
     }
 
     /// A place of this node is gone: those who know of it must hear.
     pub(super) fn seat_left(&mut self, seat: &Seat, user: &str) {
         if seat.told {
-            self.released.push_back(Released {
-                connection: seat.connection,
-                user: user.into(),
+            self.released.push_back(Left {
+                released: Released {
+                    connection: seat.connection,
+                    user: user.into(),
+                },
+                bequeathed: None,
             });
         }
     }

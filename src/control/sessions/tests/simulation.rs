@@ -8,8 +8,6 @@ use super::super::rule::{self, Seat, State};
 use super::super::{Answer, Batch, HOLD_US, Login, Now, Verdict};
 use super::*;
 
-/// Runs of each kind; each is a few hundred events.
-const SEEDS: u64 = 4000;
 /// The bus's slowest delivery where nothing is wrong.
 const DELAY_US: u64 = 100_000;
 
@@ -322,12 +320,14 @@ impl World {
     fn expected(&self, among: impl Fn(&Client) -> bool) -> BTreeSet<u32> {
         let mut users: BTreeMap<&str, Vec<Seat>> = BTreeMap::new();
         for client in self.clients.values().filter(|client| among(client)) {
+            let known = self.nodes[client.node].registry.known(&client.user);
+            let known = known.into_iter().find(|(id, _)| *id == client.connection);
             users.entry(&client.user).or_default().push(Seat {
                 connection: client.connection,
                 device: client.device.clone(),
                 at_us: client.at_us,
-                since_us: client.at_us,
-                state: State::Remote,
+                since_us: known.map_or(client.at_us, |(_, since_us)| since_us),
+                state: State::Admitted { limit: 0 },
                 told: false,
             });
         }
@@ -397,9 +397,10 @@ impl World {
                     ages.entry(id.index).or_default().insert(since_us);
                 }
             }
-            if !(ages.values().all(|ages| ages.len() == 1)) {
-                eprintln!("AGES seed {seed}: {user}: {ages:?}");
-            }
+            assert!(
+                ages.values().all(|ages| ages.len() == 1),
+                "seed {seed}: {user}: {ages:?}"
+            );
         }
     }
 
@@ -422,6 +423,15 @@ impl World {
     }
 }
 
+/// A few hundred runs of each kind; `LONGWIRE_SEEDS=n` tries more, `LONGWIRE_SEED=n` that one.
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    match number("LONGWIRE_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("LONGWIRE_SEEDS").unwrap_or(400),
+    }
+}
+
 fn policies(rng: &mut fastrand::Rng) -> Policy {
     loop {
         let when_full = if rng.bool() {
@@ -441,10 +451,16 @@ fn world(seed: u64) -> World {
     World::new(seed, policy)
 }
 
+/// Whether a device's new connection takes over the age of its seat. Which of several logins that cross within one
+/// round trip gets in may then hang on who hears of whom first; how many do does not.
+fn ages(policy: &Policy) -> bool {
+    policy.when_full == WhenFull::Reject && policy.one_per_device && policy.per_user_max > 0
+}
+
 /// With nothing lost the outcome is exactly the rule's over all logins, however they crossed.
 #[test]
 fn steady_logins_end_as_the_rule_says() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = world(seed);
         let mean_us = world.rng.choice([1_000, 30_000, 300_000]).unwrap();
         for _ in 0..world.rng.usize(2..25) {
@@ -457,8 +473,10 @@ fn steady_logins_end_as_the_rule_says() {
         world.check();
         world.check_reasons();
         let (policy, expected, admitted) = (&world.policy, world.expected(|_| true), world.admitted());
-        if admitted != expected {
-            eprintln!("EXP seed {seed}: {policy:?} {admitted:?} {expected:?}");
+        if ages(policy) {
+            assert_eq!(admitted.len(), expected.len(), "seed {seed}: {policy:?}");
+        } else {
+            assert_eq!(admitted, expected, "seed {seed}: {policy:?}");
         }
         if policy.when_full == WhenFull::Reject && !policy.one_per_device {
             assert_eq!(world.closed_admitted, 0, "seed {seed}: a newcomer pushed somebody out");
@@ -469,7 +487,7 @@ fn steady_logins_end_as_the_rule_says() {
 /// The same with departures: nobody is closed without a reason, and nothing is remembered of those who left.
 #[test]
 fn steady_membership_closes_nobody_for_nothing() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = world(seed);
         for _ in 0..world.rng.usize(10..120) {
             if world.rng.u8(0..3) > 0 {
@@ -490,7 +508,7 @@ fn steady_membership_closes_nobody_for_nothing() {
 /// Everything goes wrong; once it is over and all is told anew the nodes agree, and nobody went who could have stayed.
 #[test]
 fn heals_after_loss_partitions_and_crashes() {
-    for seed in 0..SEEDS {
+    for seed in seeds() {
         let mut world = world(seed);
         world.weather = Weather {
             lost: world.rng.u32(0..40),
@@ -513,13 +531,15 @@ fn heals_after_loss_partitions_and_crashes() {
         }
         world.quieten();
         let before = world.admitted();
+        let expected = world.expected(|client| before.contains(&client.connection.index));
         world.heal();
         world.check();
         let after = world.admitted();
         assert!(after.is_subset(&before), "seed {seed}");
-        if world.policy.when_full == WhenFull::ReplaceOldest {
-            let expected = world.expected(|client| before.contains(&client.connection.index));
-            assert_eq!(after, expected, "seed {seed}");
+        if ages(&world.policy) {
+            assert_eq!(after.len(), expected.len(), "seed {seed}: {:?}", world.policy);
+        } else {
+            assert_eq!(after, expected, "seed {seed}: {:?}", world.policy);
         }
     }
 }
