@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use super::rule::{self, Seat, State};
-use super::{Answer, Batch, CLAIMS_IN_BATCH, HOLD_US, Login, Now, Place, RELEASES_IN_BATCH, Released, Verdict};
+use super::{Batch, CLAIMS_IN_BATCH, HOLD_US, Login, Now, Place, RELEASES_IN_BATCH, Released, Verdict};
 use crate::config::Sessions as Policy;
 use crate::links::ConnectionId;
 
@@ -20,6 +20,8 @@ struct User {
     seats: Vec<Seat>,
     /// How many of them are other nodes', so that these are found without looking at every user's places.
     remote: u32,
+    /// How many batches ask about this user and are not decided.
+    asking: u32,
 }
 
 /// A place that the others are to hear of.
@@ -93,7 +95,7 @@ impl Registry {
         let ask = ask && rule::counts(policy, device.as_deref());
         let entry = self.users.entry(user.clone()).or_insert_with(|| User {
             seats: Vec::with_capacity(1),
-            remote: 0,
+            ..User::default()
         });
         if let Some(seat) = entry.seats.iter().find(|seat| seat.connection == connection) {
             if matches!(seat.state, State::Admitted { .. }) {
@@ -210,105 +212,15 @@ impl Registry {
                 deadline_us,
                 decided: false,
             };
+            for user in &waiting.users {
+                if let Some(entry) = self.users.get_mut(user) {
+                    entry.asking += 1;
+                }
+            }
             self.waiting.insert(id, waiting);
             self.decide_if_answered(policy, id);
         }
         Some(batch)
-    }
-
-    /// Another node's batch. What comes back is to be sent to it alone.
-    pub fn heard(&mut self, policy: &Policy, from: u64, batch: Batch) -> Option<Answer> {
-        let last = self.heard.get(&from).copied().unwrap_or(0);
-        // A second time, or overtaken by a later one: what it said is known or outdated.
-        if from == self.own_epoch || batch.id <= last {
-            return None;
-        }
-        self.heard.insert(from, batch.id);
-        if batch.reset {
-            self.forget(from);
-        }
-        let mut gone: HashSet<ConnectionId> = HashSet::new();
-        for Released { connection, user } in batch.released {
-            gone.insert(connection);
-            if self.users.contains_key(&user) && self.waiting.values().any(|waiting| waiting.unanswered.contains(&from))
-            {
-                self.ended.insert(connection);
-            }
-            self.drop_remote(&user, |seat| seat.connection == connection && connection.epoch == from);
-        }
-        let mut answer = Answer {
-            batch: batch.id,
-            as_of_us: self.clock_us,
-            places: Vec::new(),
-        };
-        let mut asked: HashSet<Box<str>> = HashSet::new();
-        for place in batch.claims {
-            if !believable(from, &place) {
-                continue;
-            }
-            self.clock_us = self.clock_us.max(place.at_us);
-            if let Some(entry) = self.users.get_mut(&place.user) {
-                if !gone.contains(&place.connection) {
-                    entry.learn(place.clone());
-                } else if let Some(seat) = entry.inherit(&place).filter(|seat| seat.told) {
-                    self.untold.push_back(Untold {
-                        connection: seat.connection,
-                        user: place.user.clone(),
-                        deadline_us: 0,
-                    });
-                }
-                asked.insert(place.user);
-            }
-        }
-        for user in asked {
-            if let (true, Some(entry)) = (batch.asks, self.users.get_mut(&user)) {
-                let own = entry.seats.iter_mut().filter(|seat| seat.is_own());
-                for seat in own.filter(|seat| rule::counts(policy, seat.device.as_deref())) {
-                    seat.told = true;
-                    answer.places.push(place(seat, &user));
-                }
-            }
-            self.settle(policy, &user);
-        }
-        batch.asks.then_some(answer)
-    }
-
-    /// Another node's answer to a batch of this one. Taken once, also late.
-    pub fn answer(&mut self, policy: &Policy, from: u64, answer: Answer) {
-        let Some(waiting) = self.waiting.get_mut(&answer.batch) else {
-            return;
-        };
-        let Some(at) = waiting.unanswered.iter().position(|&epoch| epoch == from) else {
-            return;
-        };
-        waiting.unanswered.swap_remove(at);
-        let users = std::mem::take(&mut waiting.users);
-        if answer.as_of_us < AT_US_END {
-            self.clock_us = self.clock_us.max(answer.as_of_us);
-        }
-        // What it does not name it has not, unless claimed since.
-        let named: HashSet<ConnectionId> = answer.places.iter().map(|place| place.connection).collect();
-        for user in &users {
-            self.drop_remote(user, |seat| {
-                let id = seat.connection;
-                id.epoch == from && seat.at_us <= answer.as_of_us && !named.contains(&id)
-            });
-        }
-        for place in answer.places {
-            if believable(from, &place) && !self.ended.contains(&place.connection) {
-                self.clock_us = self.clock_us.max(place.at_us);
-                if let Some(entry) = self.users.get_mut(&place.user) {
-                    entry.learn(place);
-                }
-            }
-        }
-        for user in &users {
-            self.settle(policy, user);
-        }
-        if let Some(waiting) = self.waiting.get_mut(&answer.batch) {
-            waiting.users = users;
-        }
-        self.decide_if_answered(policy, answer.batch);
     }
 
     /// Another node is gone, and its places with it.
@@ -335,7 +247,8 @@ impl Registry {
         self.waiting.clear();
         self.ended.clear();
         for Untold { user, .. } in std::mem::take(&mut self.untold) {
-            self.decide(policy, &user, 0);
+            self.make_due(&user, 0);
+            self.settle(policy, &user);
         }
     }
 
@@ -366,13 +279,13 @@ impl Registry {
             }
             untold.deadline_us = 0;
             let user = untold.user.clone();
-            self.decide(policy, &user, 0);
+            self.make_due(&user, 0);
+            self.settle(policy, &user);
         }
         let overdue = |(&id, waiting): (&u64, &Waiting)| (waiting.deadline_us <= steady_us).then_some(id);
         for id in self.waiting.iter().filter_map(overdue).collect::<Vec<_>>() {
             match self.waiting.get_mut(&id) {
                 Some(waiting) if !waiting.decided => {
-                    waiting.decided = true;
                     waiting.deadline_us = steady_us.saturating_add(LATE_US);
                     self.decide_batch(policy, id);
                 }
@@ -410,5 +323,6 @@ impl Registry {
     }
 }
 
+mod hearing;
 mod steps;
-use steps::{believable, place};
+use steps::place;

@@ -10,7 +10,8 @@
 //!
 //! What goes is of no consequence for what stays: the rule gives the same with and without the losers. `replace_oldest`
 //! and `reject` without devices are even indifferent to when losers are taken out (choice by one fixed order), `reject`
-//! with devices is where places become known in the order of `at_us`, which the asking before a decision provides.
+//! with devices is where places become known in the order of `at_us`, which the asking before a decision provides. There
+//! logins that cross within one round trip may end with another of them admitted, never with more or fewer.
 
 use std::collections::HashMap;
 
@@ -91,7 +92,7 @@ fn seats_of_user(policy: &Policy, places: &[Seat]) -> Vec<Vec<usize>> {
 }
 
 /// Whether a connection takes over the age of its seat, and has to tell the others so.
-fn seats_age(policy: &Policy) -> bool {
+pub(super) fn seats_age(policy: &Policy) -> bool {
     policy.one_per_device && policy.per_user_max > 0 && policy.when_full == WhenFull::Reject
 }
 

@@ -82,6 +82,8 @@ impl Registry {
         }
         let bequeaths = rule::bequeathing(policy, &entry.seats);
         let limit = rule::limit(policy);
+        // Where seats have an age, who goes may hang on a place that is not known yet: that of whom a seat is taken over.
+        let later = entry.asking > 0 && rule::seats_age(policy);
         let mut decided = Vec::new();
         let mut left = Vec::new();
         let mut at = 0;
@@ -98,7 +100,7 @@ impl Registry {
                     decided.push(Verdict::Refuse(seat.connection));
                     true
                 }
-                (State::Admitted { .. }, false) => {
+                (State::Admitted { .. }, false) if !later => {
                     self.verdicts.push_back(Verdict::Replace(seat.connection));
                     true
                 }
@@ -165,20 +167,12 @@ impl Registry {
         }
     }
 
-    /// Decides a user's claims that a batch asked about; 0: those not asked about yet.
-    pub(super) fn decide(&mut self, policy: &Policy, user: &str, batch: u64) {
-        let Some(entry) = self.users.get_mut(user) else { return };
-        let mut due = false;
-        for seat in entry
-            .seats
-            .iter_mut()
-            .filter(|seat| seat.state == (State::Pending { batch }))
-        {
-            seat.state = State::Due;
-            due = true;
-        }
-        if due {
-            self.settle(policy, user);
+    /// A user's claims that a batch asked about are decided by the next judgement; 0: those not asked about yet.
+    pub(super) fn make_due(&mut self, user: &str, batch: u64) {
+        for seat in self.users.get_mut(user).into_iter().flat_map(|entry| &mut entry.seats) {
+            if seat.state == (State::Pending { batch }) {
+                seat.state = State::Due;
+            }
         }
     }
 
@@ -187,9 +181,16 @@ impl Registry {
         let Some(waiting) = self.waiting.get_mut(&id) else {
             return;
         };
+        let first = !std::mem::replace(&mut waiting.decided, true);
         let users = std::mem::take(&mut waiting.users);
-        for user in &users {
-            self.decide(policy, user, id);
+        for user in users.iter().filter(|_| first) {
+            if let Some(entry) = self.users.get_mut(user) {
+                entry.asking = entry.asking.saturating_sub(1);
+            }
+        }
+        for user in users.iter().filter(|_| first) {
+            self.make_due(user, id);
+            self.settle(policy, user);
         }
         // Late answers are about them.
         if let Some(waiting) = self.waiting.get_mut(&id) {

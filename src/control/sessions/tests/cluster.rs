@@ -360,7 +360,7 @@ fn many_places_are_told_in_several_batches() {
     let mut told = 0;
     let mut resets = 0;
     while let Some(batch) = one.says() {
-        assert!(batch.claims.len() <= super::super::CLAIMS_IN_BATCH);
+        assert!(batch.claims.len() <= CLAIMS_IN_BATCH);
         told += batch.claims.len();
         resets += usize::from(batch.reset);
         one.is_answered(2, two.hears(1, &batch));
