@@ -1,6 +1,6 @@
 //! Takes the reactors' notices and sees to each: answers go to their gathers, calls to the bus, claims to the session
-//! policy. While a reactor has no room for what it is owed nothing more is taken, so its own outbox fills and it refuses
-//! its clients: that is the bound. Runs as one task of the control thread.
+//! policy. While a reactor has no room for what it is owed nothing more is taken, so the outbox fills and reactors refuse
+//! their clients: that is the bound. Runs as one task of the control thread.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,9 @@ use crate::links::{self, Notice, Receiver, Sender, Wake};
 const CAPACITY: usize = 65_536;
 /// Notices taken before other tasks of control get a turn.
 const TAKEN_A_TURN: usize = 256;
-/// Owed commands that may wait for room before nothing more is taken.
+/// Owed commands that may wait for room before nothing more is taken, while the outbox is at most half full. Past that it
+/// is emptied all the same: a reactor that cannot report takes no commands either, and both would wait for ever. What is
+/// owed stays bounded, as a reactor that gets rid of its reports takes commands again.
 const OWED_MAX: usize = 4_096;
 /// How often a full inbox is tried again.
 const OWED_RETRY: Duration = Duration::from_millis(1);
@@ -42,7 +44,7 @@ pub(super) async fn run(state: Arc<State>, notices: Receiver<Notice, NotifyWake>
     loop {
         state.router.send_waiting();
         let mut taken = 0;
-        while taken < TAKEN_A_TURN && state.router.owed() < OWED_MAX {
+        while taken < TAKEN_A_TURN && (state.router.owed() < OWED_MAX || notices.len() > CAPACITY / 2) {
             let Some(notice) = notices.take() else { break };
             carry_out(&state, notice);
             taken += 1;

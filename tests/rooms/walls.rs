@@ -147,7 +147,7 @@ pub const ROOMS: &[Room] = &[
         name: "main",
         rooms: FRONT_DOOR,
         crates: None,
-        never: &["mio", "slab", "socket2"],
+        never: &["mio", "slab", "socket2", "async_nats"],
     },
     Room {
         name: "lib",

@@ -126,10 +126,10 @@ impl World {
                 "{user} is here and the filter denies it"
             );
         }
-        let open = self.clients.iter().filter(|client| client.model.is_open());
+        let open = clients.iter().map(|&c| &self.clients[c].model);
         let topics: BTreeSet<&String> = open
-            .filter(|client| client.reactor == r)
-            .flat_map(|client| &client.model.topics)
+            .filter(|model| model.is_open())
+            .flat_map(|model| &model.topics)
             .collect();
         for topic in topics {
             assert!(

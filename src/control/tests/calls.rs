@@ -181,6 +181,39 @@ fn a_call_that_nobody_answers_gets_one_404() {
 }
 
 #[test]
+fn replies_that_nobody_takes_do_not_keep_the_outbox_full() {
+    let node = Node::start(settings());
+    let connection = node.login("a", &[]);
+    node.full.store(true, Ordering::SeqCst);
+    // More replies are owed than control takes calls for, and behind them stand the reports of a reactor that takes no
+    // command before it is rid of them.
+    for id in 0..5_000 {
+        let call = Call {
+            connection,
+            id: Some(id.to_string().into()),
+            path: "order/create".into(),
+            body: bytes::Bytes::from_static(b"null"),
+            user: "a".into(),
+            device: None,
+        };
+        node.outbox.send(Notice::Call(Box::new(call))).unwrap();
+    }
+    let report = || Notice::Kicked {
+        ticket: u64::MAX,
+        closed: 0,
+    };
+    while node.outbox.send(report()).is_ok() {
+        if node.outbox.len() < 1_000 {
+            // All replies are made already.
+            break;
+        }
+    }
+    until(|| node.outbox.len() <= 32_768);
+    node.full.store(false, Ordering::SeqCst);
+    until(|| node.frames(connection).len() == 5_000 && node.outbox.is_empty());
+}
+
+#[test]
 fn claims_are_decided_in_their_order() {
     let mut settings = settings();
     settings.sessions.per_user_max = 1;
