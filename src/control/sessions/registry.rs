@@ -173,6 +173,8 @@ impl Registry {
             if seat.state == (State::Pending { batch: 0 }) {
                 seat.state = State::Pending { batch: id };
                 deadline_us = deadline_us.min(untold.deadline_us);
+                // Also if an answer has told of it already: the others' answers decide it.
+                batch.asks = true;
             }
             // What was decided without having been told is asked about too: others' places are not known.
             batch.asks |= !seat.told;

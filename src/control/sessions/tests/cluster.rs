@@ -125,6 +125,19 @@ fn a_claim_waits_for_all_nodes_and_is_refused_for_a_place_elsewhere() {
 }
 
 #[test]
+fn a_claim_that_an_answer_has_told_of_is_asked_about_all_the_same() {
+    let (mut one, mut two) = pair(&reject(1));
+    one.login(1, None, 10, true);
+    two.login(1, None, 20, true);
+    let claim = two.says_one();
+    two.is_answered(1, one.hears(2, &claim));
+    assert_eq!(two.verdicts(), [Verdict::Refuse(of(2, 1))]);
+    let claim = one.says_one();
+    one.is_answered(2, two.hears(1, &claim));
+    assert_eq!(one.verdicts(), [Verdict::Admit(of(1, 1))]);
+}
+
+#[test]
 fn replace_oldest_closes_the_oldest_on_its_own_node() {
     let (mut one, mut two) = pair(&policy(1, WhenFull::ReplaceOldest, false));
     admit(&mut one, &mut two, 1, None, 10);

@@ -16,6 +16,8 @@ pub(super) enum Message {
     Answer(Answer),
     /// A member's beats ended.
     Gone,
+    /// A node's own: it is time to say what it has to say.
+    Speak,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,12 @@ pub(super) struct Node {
     pub(super) registry: Registry,
     pub(super) skew_us: u64,
     pub(super) away: bool,
+    /// Whether a `Message::Speak` is under way to itself.
+    pub(super) speaks_soon: bool,
 }
+
+/// How long a node waits at most before it says what it has to say: the bus gathers logins into batches.
+const SPEAKS_WITHIN_US: u64 = 5_000;
 
 /// What the bus does to messages.
 #[derive(Clone, Copy)]
@@ -120,6 +127,7 @@ impl World {
             registry: Registry::new(epoch),
             skew_us: self.rng.u64(0..2_000_000),
             away: false,
+            speaks_soon: false,
         }
     }
 
@@ -146,8 +154,20 @@ impl World {
         }
     }
 
-    /// Takes out what a node decided and what it wants to say.
+    /// Takes out what a node decided; what it wants to say it says a little later, with what comes until then.
     pub(super) fn drive(&mut self, index: usize) {
+        if !self.nodes[index].speaks_soon {
+            self.nodes[index].speaks_soon = true;
+            let epoch = self.nodes[index].epoch;
+            let at = self.now_us + self.rng.u64(0..=SPEAKS_WITHIN_US);
+            self.sent += 1;
+            self.bus.insert((at, self.sent), (index, epoch, Message::Speak));
+        }
+        self.take_verdicts(index);
+    }
+
+    fn speak(&mut self, index: usize) {
+        self.nodes[index].speaks_soon = false;
         let members: Vec<u64> = self.nodes.iter().map(|node| node.epoch).collect();
         if !self.nodes[index].away {
             while let Some(batch) = self.nodes[index].registry.batch(&self.policy, &members, self.now_us) {
@@ -156,6 +176,10 @@ impl World {
                 }
             }
         }
+        self.take_verdicts(index);
+    }
+
+    fn take_verdicts(&mut self, index: usize) {
         while let Some(verdict) = self.nodes[index].registry.verdict() {
             let (Verdict::Admit(id) | Verdict::Refuse(id) | Verdict::Replace(id)) = verdict;
             let client = self.clients.get_mut(&id.index).unwrap();
@@ -298,6 +322,7 @@ impl World {
             }
             Message::Answer(answer) => registry.answer(&self.policy, from, answer),
             Message::Gone => registry.node_gone(&self.policy, from),
+            Message::Speak => return self.speak(to),
         }
         self.drive(to);
     }
