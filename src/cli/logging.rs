@@ -15,16 +15,22 @@ use crate::control::SetLogLevel;
 /// The exit code of a process whose thread panicked, as Rust's own.
 const PANICKED: i32 = 101;
 
+/// Crates that would say too much at the level that longwire is to speak at, unless they are named in it: async-nats tells
+/// of every message that is lost, where the bus tells of them once, and rustls of every step of a handshake.
+const QUIET: [(&str, &str); 2] = [("async_nats", "off"), ("rustls", "warn")];
+
 /// What `log.level` means.
 ///
 /// # Errors
 /// It means nothing.
 pub fn filter(level: &str) -> Result<EnvFilter, String> {
-    // async-nats tells of every event of its own, a line for each message lost; the bus tells of them once.
-    let level = match level.contains("async_nats") {
-        true => level.to_owned(),
-        false => format!("{level},async_nats=off"),
-    };
+    let mut directives = level.to_owned();
+    for (crate_name, quiet) in QUIET {
+        if !level.contains(crate_name) {
+            directives.push_str(&format!(",{crate_name}={quiet}"));
+        }
+    }
+    let level = directives.as_str();
     EnvFilter::try_new(level).map_err(|error| {
         format!("log.level: {error}; use trace, debug, info, warn, error, off, or directives such as info,hyper=warn")
     })

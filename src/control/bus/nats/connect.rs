@@ -30,6 +30,7 @@ const READ_BYTES: u16 = 16 * 1024;
 /// What is known of the connection.
 #[derive(Default)]
 pub struct Link {
+    servers: String,
     trouble: Mutex<Trouble>,
     /// Rung when something changed.
     pub changed: Notify,
@@ -54,7 +55,7 @@ impl Link {
                 Event::ClientError(error) => {
                     let text = error.to_string();
                     if trouble.connecting.as_deref() != Some(&text) {
-                        tracing::warn!("NATS: {text}; going on trying");
+                        tracing::warn!("{}: {text}; going on trying", self.servers);
                     }
                     trouble.connecting = Some(text);
                 }
@@ -138,7 +139,10 @@ pub fn is_connected(client: &Client) -> bool {
 pub async fn connect(settings: &Settings, node: &str) -> Result<(Client, Arc<Link>), String> {
     // TLS takes the process's crypto library, which nobody may have chosen yet; a second choice is no error.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let link = Arc::<Link>::default();
+    let link = Arc::new(Link {
+        servers: settings.url.join(", "),
+        ..Link::default()
+    });
     let told = Arc::clone(&link);
     let mut options = ConnectOptions::new()
         .name(format!("longwire {node}"))
