@@ -246,9 +246,8 @@ impl Router {
         frame: impl FnOnce() -> Bytes,
         gather: Option<&Gather>,
     ) -> Result<(), NoRoom> {
-        let arrived_us = self.shared.now_us();
         let mut frame = Some(frame);
-        let mut made: Option<(Target, Bytes)> = None;
+        let mut made: Option<(Target, Bytes, u64)> = None;
         let mut result = Ok(());
         let hash = match to {
             Addressee::User(name) => self.shared.hash_user(name),
@@ -273,9 +272,11 @@ impl Router {
                     Addressee::Topic(name) => Target::Topic(name.into()),
                     Addressee::All => Target::All,
                 };
-                made = Some((target, frame()));
+                made = Some((target, frame(), self.shared.now_us()));
             }
-            let Some((target, frame)) = made.clone() else { break };
+            let Some((target, frame, arrived_us)) = made.clone() else {
+                break;
+            };
             let bytes = frame.len();
             let command = Command::Push {
                 target,
