@@ -42,7 +42,10 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
     let shared = Arc::new(Shared::new(reactors, u64::from_ne_bytes(epoch)));
     let counters = Arc::new(NodeCounters::new(reactors));
     let (to_control, mut prepared) = control::prepare().map_err(Failure::failed)?;
-    prepared.join(&settings, &shared).map_err(Failure::Failed)?;
+    if !prepared.join(&settings, &shared).map_err(Failure::Failed)? {
+        tracing::info!("told to stop before it was started");
+        return Ok(0);
+    }
     let started = threads::start(&settings, &shared, &counters, &to_control).map_err(Failure::failed)?;
 
     let websocket = websocket_url(&started.addresses);

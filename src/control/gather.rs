@@ -132,6 +132,11 @@ impl Gather {
         self.ticket
     }
 
+    /// The command of the last ticket was not sent after all.
+    pub fn forgo(&self) {
+        self.gathers.add(self.ticket, |_| {});
+    }
+
     /// Waits for all answers; `None` if they are not all there at `deadline`.
     pub async fn finish(mut self, deadline: Instant) -> Option<Gathered> {
         self.gathers.add(self.ticket, |_| {});

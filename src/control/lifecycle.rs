@@ -39,6 +39,16 @@ impl Signals {
     }
 }
 
+impl Signals {
+    /// The next that says to stop.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 enum Event {
     Stop(&'static str),
     DrainWanted,
@@ -57,7 +67,7 @@ pub struct Exit {
 }
 
 /// Runs until the node is drained or stopped.
-pub async fn run(state: &State, mut signals: Signals, reload: &Reload, set_log_level: &SetLogLevel) -> Exit {
+pub async fn run(state: &State, signals: &mut Signals, reload: &Reload, set_log_level: &SetLogLevel) -> Exit {
     let mut give_up: Option<Instant> = None;
     let mut signalled = false;
     let mut code: u8 = 0;

@@ -83,14 +83,23 @@ impl Prepared {
     /// Joins the cluster, where NATS is configured: before the reactors listen, so that a node whose name is taken never
     /// takes a client. NATS that is out of reach keeps nobody from starting.
     ///
+    /// False: a signal says that the process is to stop before it has begun.
+    ///
     /// # Errors
     /// What keeps this node out of the cluster, for the operator.
-    pub fn join(&mut self, settings: &Settings, shared: &Arc<Shared>) -> Result<(), String> {
-        if !settings.nats.url.is_empty() {
-            let joined = self.runtime.block_on(bus::join(settings, shared, unix_ms()))?;
-            self.joined = Some(Box::new(joined));
+    pub fn join(&mut self, settings: &Settings, shared: &Arc<Shared>) -> Result<bool, String> {
+        if settings.nats.url.is_empty() {
+            return Ok(true);
         }
-        Ok(())
+        let signals = &mut self.signals;
+        let joined = self.runtime.block_on(async {
+            tokio::select! {
+                joined = bus::join(settings, shared, unix_ms()) => joined.map(Some),
+                () = signals.stop() => Ok(None),
+            }
+        })?;
+        self.joined = joined.map(Box::new);
+        Ok(self.joined.is_some())
     }
 }
 
@@ -138,7 +147,7 @@ pub fn run(prepared: Prepared, parts: Parts) -> io::Result<u8> {
 
 async fn serve(
     parts: Parts,
-    signals: lifecycle::Signals,
+    mut signals: lifecycle::Signals,
     notices: Receiver<Notice, NotifyWake>,
     bell: Arc<Notify>,
     joined: Option<Box<bus::Joined>>,
@@ -188,13 +197,19 @@ async fn serve(
     systemd::ready();
     started();
 
-    let exit = lifecycle::run(&state, signals, &reload, &set_log_level).await;
-    if exit.in_order {
+    let exit = lifecycle::run(&state, &mut signals, &reload, &set_log_level).await;
+    if !exit.in_order {
+        return Ok(exit.code);
+    }
+    let finished = async {
         stop_api.notify_one();
         api_stopped.await;
         state.bus.leave().await;
+    };
+    tokio::select! {
+        () = finished => Ok(exit.code),
+        () = signals.stop() => Ok(1),
     }
-    Ok(exit.code)
 }
 
 #[cfg(test)]

@@ -284,7 +284,7 @@ impl Router {
                 arrived_us,
                 ticket: gather.map(Gather::ticket),
             };
-            result = result.and(self.line_up(reactor, command, bytes));
+            result = result.and(self.line_up(reactor, command, bytes, gather));
         }
         result
     }
@@ -303,7 +303,7 @@ impl Router {
                 text: Arc::clone(text),
                 ticket: gather.map(Gather::ticket),
             };
-            result = result.and(self.line_up(reactor, command, 0));
+            result = result.and(self.line_up(reactor, command, 0, gather));
         }
         result
     }
@@ -313,7 +313,13 @@ impl Router {
         self.gathers.open()
     }
 
-    fn line_up(&self, reactor: usize, command: Command, frame_bytes: usize) -> Result<(), NoRoom> {
+    fn line_up(
+        &self,
+        reactor: usize,
+        command: Command,
+        frame_bytes: usize,
+        gather: Option<&Gather>,
+    ) -> Result<(), NoRoom> {
         let mut backlog = lock(&self.backlogs[reactor]);
         let command = if backlog.commands.is_empty() {
             match (self.inboxes[reactor])(command) {
@@ -325,6 +331,9 @@ impl Router {
         };
         let bytes = COMMAND_BYTES + frame_bytes;
         if backlog.bytes + bytes > BACKLOG_BYTES_MAX {
+            if let Some(gather) = gather {
+                gather.forgo();
+            }
             return Err(NoRoom);
         }
         if backlog.commands.is_empty() {

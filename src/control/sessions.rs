@@ -18,9 +18,9 @@ use crate::links::ConnectionId;
 /// How long a login waits at most for the other nodes' answers, microseconds.
 pub const HOLD_US: u64 = 500_000;
 /// Claims in one batch, except that a user's places are never torn apart when all places are told anew.
-pub const CLAIMS_IN_BATCH: usize = 256;
+pub const CLAIMS_IN_BATCH: usize = 128;
 /// Releases in one batch.
-pub const RELEASES_IN_BATCH: usize = 1_024;
+pub const RELEASES_IN_BATCH: usize = 256;
 
 /// A connection's place, as its node tells the others of it. `connection.epoch` says whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

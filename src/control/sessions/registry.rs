@@ -2,7 +2,7 @@
 //! what `rule` says and keeps the conversation with the other nodes: what they must hear, whom an answer is awaited of.
 //! Never tells of another node's place, and never closes one.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::rule::{self, Seat, State};
 use super::{Batch, CLAIMS_IN_BATCH, HOLD_US, Login, Now, Place, RELEASES_IN_BATCH, Released, Verdict};
@@ -71,8 +71,8 @@ pub struct Registry {
     waiting: BTreeMap<u64, Waiting>,
     /// The last batch heard of each node.
     heard: HashMap<u64, u64>,
-    /// Others' places that ended while answers were awaited, which may still name them.
-    ended: HashSet<ConnectionId>,
+    /// Others' places that ended while answers were awaited, which may still name them, and the last batch at that time.
+    ended: HashMap<ConnectionId, u64>,
 }
 
 impl Registry {

@@ -22,6 +22,9 @@ use super::super::count_reply;
 /// Calls that may be under way; past it a client is told `overloaded`.
 const UNDER_WAY_MAX: usize = 65_536;
 
+/// Time-outs of calls that were answered, above as many as are under way, which are not worth a look.
+const TIME_OUTS_SLACK: usize = 1_024;
+
 /// Who waits for an answer.
 struct Waiting {
     connection: ConnectionId,
@@ -33,7 +36,7 @@ struct Waiting {
 struct Table {
     last_number: u64,
     under_way: HashMap<u64, Waiting>,
-    /// Those that were answered are still in here until their time comes.
+    /// Those that were answered are still in here until their time comes, or until they are more than those that were not.
     time_outs: BinaryHeap<Reverse<(Instant, u64)>>,
 }
 
@@ -63,6 +66,12 @@ impl Calls {
         };
         table.under_way.insert(number, waiting);
         table.time_outs.push(Reverse((times_out, number)));
+        if table.time_outs.len() > 2 * table.under_way.len() + TIME_OUTS_SLACK {
+            let Table {
+                under_way, time_outs, ..
+            } = &mut *table;
+            time_outs.retain(|Reverse((_, number))| under_way.contains_key(number));
+        }
         Some(number)
     }
 
@@ -277,6 +286,18 @@ mod tests {
         calls.forget(first);
         assert!(calls.timed_out(at(9), &counters).is_empty());
         assert!(calls.lock().under_way.is_empty() && calls.lock().time_outs.is_empty());
+    }
+
+    #[test]
+    fn calls_that_were_answered_do_not_pile_up_until_their_time() {
+        let (calls, counters) = (Calls::default(), NodeCounters::new(1));
+        let late = Instant::now() + Duration::from_secs(86_400);
+        calls.open(&call(0), late).unwrap();
+        for index in 0..10_000 {
+            let number = calls.open(&call(index), late).unwrap();
+            assert!(calls.answered(number, &answer("1", None), 20, &counters).is_some());
+        }
+        assert!(calls.lock().time_outs.len() <= TIME_OUTS_SLACK + 4);
     }
 
     #[test]

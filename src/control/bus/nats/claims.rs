@@ -1,7 +1,8 @@
 //! The session policy between nodes: what `places` has to say to the others goes out in batches on `<prefix>.node.claim`,
 //! and what they say comes in. Decides nothing.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Message, Subject};
@@ -9,11 +10,20 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::Core;
+use super::publisher::Kind;
 use super::wire::{Beat, read_epoch};
 use crate::control::sessions::{Answer, Batch, Place, Released};
 
 /// How long the first login of a batch waits for more: a storm is told in batches, and nobody notices the wait.
 const GATHERED_FOR: Duration = Duration::from_millis(3);
+
+/// Places in one message of an answer: with the longest names some 300 KB.
+const PLACES_IN_PART: usize = 256;
+/// Answers of which the last part is not here yet.
+const PARTS_MAX: usize = 1_024;
+
+/// The parts of answers that are not whole yet, by node and batch.
+pub type AnswerParts = Mutex<HashMap<(u64, u64), Vec<Place>>>;
 
 /// The last token of the subject on which answers come.
 pub const ANSWERS: &str = "places";
@@ -34,6 +44,9 @@ struct WireAnswer {
     batch: u64,
     as_of_us: u64,
     places: Vec<WirePlace>,
+    /// Another part follows.
+    #[serde(default)]
+    more: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,7 +131,7 @@ impl Core {
             claims: batch.claims.into_iter().map(WirePlace::from).collect(),
         };
         let reply = batch.asks.then(|| Subject::from(format!("{}.{ANSWERS}", self.inbox)));
-        self.tell("node.claim", reply, &wire)
+        self.tell(Kind::Urgent, "node.claim", reply, None, &wire)
     }
 
     /// Another node's batch.
@@ -143,14 +156,21 @@ impl Core {
         let Some(answer) = self.places.heard(from, batch) else {
             return;
         };
-        let wire = WireAnswer {
-            epoch: Beat::write_epoch(self.own.epoch),
-            batch: answer.batch,
-            as_of_us: answer.as_of_us,
-            places: answer.places.into_iter().map(WirePlace::from).collect(),
-        };
-        if let Some(reply) = message.reply.clone() {
-            self.answer(reply, &wire);
+        let Some(reply) = message.reply.clone() else { return };
+        let mut places = answer.places.into_iter().map(WirePlace::from).peekable();
+        loop {
+            let part: Vec<WirePlace> = places.by_ref().take(PLACES_IN_PART).collect();
+            let more = places.peek().is_some();
+            let wire = WireAnswer {
+                epoch: Beat::write_epoch(self.own.epoch),
+                batch: answer.batch,
+                as_of_us: answer.as_of_us,
+                places: part,
+                more,
+            };
+            if !self.answer(reply.clone(), &wire) || !more {
+                break;
+            }
         }
     }
 
@@ -160,10 +180,22 @@ impl Core {
             return;
         };
         let Some(from) = read_epoch(&wire.epoch) else { return };
+        let mut parts = self.answer_parts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = parts.remove(&(from, wire.batch)).unwrap_or_default();
+        all.extend(places(wire.places));
+        if wire.more {
+            if parts.len() >= PARTS_MAX {
+                // Of nodes that died in the middle: their batches are decided without them.
+                parts.clear();
+            }
+            parts.insert((from, wire.batch), all);
+            return;
+        }
+        drop(parts);
         let answer = Answer {
             batch: wire.batch,
             as_of_us: wire.as_of_us,
-            places: places(wire.places),
+            places: all,
         };
         self.places.answered(from, answer);
     }

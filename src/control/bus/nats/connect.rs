@@ -8,7 +8,7 @@ use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, Event, ServerError};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::config::settings::Nats as Settings;
 
@@ -23,6 +23,12 @@ const RETRY_MS_MAX: u64 = 1_000;
 /// Messages of one subscription that may wait for `ingest`. It takes them as fast as they are read, so this is only what
 /// one turn of async-nats's own task can bring.
 const SUBSCRIPTION_MESSAGES: usize = 524_288;
+/// Messages that async-nats may hold beside its write buffer; `publisher` bounds their bytes.
+const COMMANDS: usize = 256;
+/// How long a look at a server's port may take.
+const PORT_WITHIN: Duration = Duration::from_secs(1);
+/// How often the same complaint of the server is logged.
+const COMPLAINT_EVERY: Duration = Duration::from_secs(1);
 /// What async-nats reads at once. It reads up to 128 times (tokio's budget) before anybody else gets a turn, so this
 /// bounds that turn to 2 MiB of messages, some 10 ms.
 const READ_BYTES: u16 = 16 * 1024;
@@ -31,6 +37,8 @@ const READ_BYTES: u16 = 16 * 1024;
 #[derive(Default)]
 pub struct Link {
     servers: String,
+    /// `<prefix>.`
+    prefix: String,
     trouble: Mutex<Trouble>,
     /// Rung when something changed.
     pub changed: Notify,
@@ -40,8 +48,11 @@ pub struct Link {
 struct Trouble {
     /// Why it is not there, as async-nats last said.
     connecting: Option<String>,
-    /// A subscription that the server refuses: connected, but deaf.
+    /// A permission that the server refuses, and without which the node is deaf or mute.
     refused: Option<String>,
+    /// When the server's last complaint was logged, and how many were not since.
+    complained: Option<Instant>,
+    complaints: u64,
     /// What a look at the servers' ports has shown.
     ports: Option<String>,
 }
@@ -60,9 +71,15 @@ impl Link {
                     trouble.connecting = Some(text);
                 }
                 Event::ServerError(error) => {
-                    tracing::error!("NATS says: {error}");
+                    if trouble.complained.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
+                        let not_logged = std::mem::take(&mut trouble.complaints);
+                        trouble.complained = Some(Instant::now());
+                        tracing::error!(not_logged, "NATS says: {error}");
+                    } else {
+                        trouble.complaints += 1;
+                    }
                     if let ServerError::Other(text) = error
-                        && text.to_ascii_lowercase().contains("subscription")
+                        && self.is_needed(text)
                     {
                         trouble.refused = Some(text.clone());
                     }
@@ -73,6 +90,14 @@ impl Link {
             }
         }
         self.changed.notify_one();
+    }
+
+    /// Whether the node cannot do its work without what this complaint refuses: everything but single paths and events.
+    fn is_needed(&self, complaint: &str) -> bool {
+        let refused = complaint.to_ascii_lowercase().contains("permissions violation");
+        let subject = complaint.split('"').nth(1).unwrap_or_default();
+        let own = subject.strip_prefix(&self.prefix).unwrap_or_default();
+        refused && !own.starts_with("call.") && !own.starts_with("event.")
     }
 
     /// Why NATS is out of reach, as far as is known.
@@ -87,10 +112,15 @@ impl Link {
 
     /// Looks whether anybody listens at these URLs: what async-nats says is a single word.
     pub async fn look_at_ports(&self, urls: &[String]) {
-        let mut seen = Vec::new();
-        for url in urls {
+        let looks = urls.iter().map(|url| {
             let address = address(url);
-            let what = match timeout(CONNECT_WITHIN, TcpStream::connect(&address)).await {
+            tokio::spawn(async move { (timeout(PORT_WITHIN, TcpStream::connect(&address)).await, address) })
+        });
+        let mut seen = Vec::new();
+        for look in looks.collect::<Vec<_>>() {
+            // A look that did not end has nothing to say.
+            let Ok((look, address)) = look.await else { continue };
+            let what = match look {
                 Ok(Ok(_)) => "somebody listens there: NATS may hang, or want other credentials, or TLS with a \
                               certificate that nats.tls_ca_file or the system knows"
                     .into(),
@@ -141,6 +171,7 @@ pub async fn connect(settings: &Settings, node: &str) -> Result<(Client, Arc<Lin
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let link = Arc::new(Link {
         servers: settings.url.join(", "),
+        prefix: format!("{}.", settings.prefix),
         ..Link::default()
     });
     let told = Arc::clone(&link);
@@ -149,6 +180,7 @@ pub async fn connect(settings: &Settings, node: &str) -> Result<(Client, Arc<Lin
         .no_echo()
         .retry_on_initial_connect()
         .max_reconnects(None)
+        .client_capacity(COMMANDS)
         .ping_interval(PING_EVERY)
         .connection_timeout(CONNECT_WITHIN)
         .reconnect_delay_callback(retry_pause)

@@ -1,7 +1,7 @@
 //! Questions to all nodes, and their answers: who was asked, who has answered, what they said. An answer belongs to its
 //! question by the last token of the subject it comes on. Bounded; a question whose asker is gone is forgotten.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -20,13 +20,16 @@ const ANSWERS_BYTES_MAX: usize = 16 << 20;
 pub struct Answers {
     /// Everything that was said, part by part.
     pub payloads: Vec<Bytes>,
-    /// Who has said all.
-    pub nodes: BTreeSet<String>,
+    /// How many nodes have said all, and did what was asked.
+    pub nodes: usize,
+    /// Of those who said anything, how many nobody had asked: they joined just now.
+    strangers: usize,
     bytes: usize,
 }
 
 struct Open {
-    outstanding: BTreeSet<String>,
+    /// A name may stand twice, while one of two nodes that have it is about to leave.
+    outstanding: Vec<String>,
     answers: Answers,
     done: Option<oneshot::Sender<()>>,
 }
@@ -53,13 +56,12 @@ impl Gathers {
         }
         table.last_id += 1;
         let id = table.last_id;
-        let outstanding = BTreeSet::from_iter(nodes);
-        let asked = outstanding.clone();
-        let done = Some(done).filter(|_| !outstanding.is_empty());
+        let asked = nodes.len();
+        let done = Some(done).filter(|_| asked > 0);
         table.open.insert(
             id,
             Open {
-                outstanding,
+                outstanding: nodes,
                 answers: Answers::default(),
                 done,
             },
@@ -85,11 +87,16 @@ impl Gathers {
         }
         // A slice of async-nats's read buffer would keep all of it.
         open.answers.payloads.push(Bytes::copy_from_slice(payload));
-        if !from.more {
-            open.outstanding.remove(&from.node);
-            open.answers.nodes.insert(from.node);
-            finish(open);
+        if from.more {
+            return;
         }
+        match open.outstanding.iter().position(|name| *name == from.node) {
+            Some(at) => drop(open.outstanding.swap_remove(at)),
+            None => open.answers.strangers += 1,
+        }
+        // One that could not do it is not waited for, and has not answered: what it says is not the whole truth.
+        open.answers.nodes += usize::from(from.error.is_none());
+        finish(open);
     }
 
     /// Nobody heard question `id`.
@@ -118,7 +125,7 @@ fn finish(open: &mut Open) {
 pub struct Gather {
     /// The last token of the subject for answers.
     pub id: u64,
-    asked: BTreeSet<String>,
+    asked: usize,
     gathers: Arc<Gathers>,
     is_done: oneshot::Receiver<()>,
 }
@@ -131,7 +138,7 @@ impl Gather {
         let _ = timeout_at(deadline, &mut self.is_done).await;
         let open = self.gathers.lock().open.remove(&self.id);
         let answers = open.map(|open| open.answers).unwrap_or_default();
-        let asked = self.asked.union(&answers.nodes).count();
+        let asked = self.asked + answers.strangers;
         (answers, asked)
     }
 }
@@ -171,7 +178,7 @@ mod tests {
             gathers.answered(id, &says(text));
         }
         let (answers, asked) = gather.finish(later()).await;
-        assert_eq!((answers.payloads.len(), answers.nodes.len(), asked), (4, 3, 3));
+        assert_eq!((answers.payloads.len(), answers.nodes, asked), (4, 3, 3));
         gathers.answered(id, &says(r#"{"node":"a"}"#));
         assert!(gathers.lock().open.is_empty());
     }
@@ -182,15 +189,36 @@ mod tests {
         let gather = gathers.open(vec!["a".into(), "b".into()]).unwrap();
         gathers.answered(gather.id, &says(r#"{"node":"a"}"#));
         let (answers, asked) = gather.finish(Instant::now()).await;
-        assert_eq!((answers.nodes.len(), asked), (1, 2));
+        assert_eq!((answers.nodes, asked), (1, 2));
 
         let gather = gathers.open(vec!["a".into()]).unwrap();
         gathers.unheard(gather.id);
         let (answers, asked) = gather.finish(later()).await;
-        assert_eq!((answers.nodes.len(), asked), (0, 1));
+        assert_eq!((answers.nodes, asked), (0, 1));
 
         let (answers, asked) = gathers.open(Vec::new()).unwrap().finish(later()).await;
-        assert_eq!((answers.nodes.len(), asked), (0, 0));
+        assert_eq!((answers.nodes, asked), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn whoever_could_not_do_it_is_not_waited_for_and_has_not_answered() {
+        let gathers = Arc::<Gathers>::default();
+        let gather = gathers.open(vec!["a".into(), "b".into()]).unwrap();
+        gathers.answered(gather.id, &says(r#"{"node":"a","error":"too large"}"#));
+        gathers.answered(gather.id, &says(r#"{"node":"b"}"#));
+        let (answers, asked) = gather.finish(later()).await;
+        assert_eq!((answers.payloads.len(), answers.nodes, asked), (2, 1, 2));
+    }
+
+    #[tokio::test]
+    async fn two_nodes_of_one_name_are_both_waited_for() {
+        let gathers = Arc::<Gathers>::default();
+        let gather = gathers.open(vec!["a".into(), "a".into()]).unwrap();
+        gathers.answered(gather.id, &says(r#"{"node":"a"}"#));
+        assert!(!gathers.lock().open[&gather.id].outstanding.is_empty());
+        gathers.answered(gather.id, &says(r#"{"node":"a"}"#));
+        let (answers, asked) = gather.finish(later()).await;
+        assert_eq!((answers.nodes, asked), (2, 2));
     }
 
     #[test]

@@ -10,13 +10,18 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::Core;
 use super::join::{self, HELLO_EVERY_MS};
 use super::members::Name;
+use super::publisher::Kind;
 
 /// How often everything is looked at. Time-outs of calls are late by this much at most.
 const TICK: Duration = Duration::from_millis(50);
 /// How often a sign of life is given.
 const BEAT_EVERY_MS: u64 = 1_000;
+/// How long a beat may wait to be sent.
+const BEAT_EXPIRES: Duration = Duration::from_secs(2);
 /// After a silence of this length the others may have given this node's name away.
 const NAME_LOST_AFTER_MS: u64 = 5_000;
+/// The longest message that nodes send each other: a batch of the session policy with the longest names.
+const NODES_NEED_BYTES: usize = 512 * 1024;
 /// How often losses are told.
 const TELL_EVERY_MS: u64 = 1_000;
 
@@ -27,6 +32,8 @@ struct Heart {
     was_connected: bool,
     connects: u64,
     last_beat_ms: u64,
+    /// When NATS last took one, as last seen.
+    beat_taken_ms: u64,
     was_draining: bool,
     next_hello_ms: u64,
     next_told_ms: u64,
@@ -41,6 +48,7 @@ pub async fn run(core: Arc<Core>) {
         was_connected: false,
         connects: 0,
         last_beat_ms: core.own.now_ms(),
+        beat_taken_ms: core.own.now_ms(),
         was_draining: false,
         next_hello_ms: 0,
         next_told_ms: 0,
@@ -77,12 +85,16 @@ impl Heart {
         if !self.was_connected {
             return;
         }
-        if now_ms.saturating_sub(self.last_beat_ms) >= NAME_LOST_AFTER_MS {
-            tracing::warn!(
-                silent_ms = now_ms - self.last_beat_ms,
-                "this node was silent: asking for its name again"
-            );
+        // Silent: this process stood still, or NATS took none of its beats and now does again.
+        let taken_ms = core.publisher.beat_taken_ms();
+        let silent_ms = now_ms
+            .saturating_sub(self.last_beat_ms)
+            .max(taken_ms.saturating_sub(self.beat_taken_ms));
+        self.beat_taken_ms = taken_ms;
+        if silent_ms >= NAME_LOST_AFTER_MS {
+            tracing::warn!(silent_ms, "this node was silent: asking for its name again");
             core.members().claim(now_ms);
+            core.places.rejoin();
         }
         for epoch in core.members().expire(now_ms) {
             tracing::warn!(epoch = format!("{epoch:016x}"), "a node is not heard of any more");
@@ -99,7 +111,9 @@ impl Heart {
     fn beat(&mut self, core: &Core, now_ms: u64) {
         self.last_beat_ms = now_ms;
         let beat = core.own.beat(core.standing(), core.members().holds_name());
-        core.tell("node.beat", None, &beat);
+        // A beat of long ago says nothing true.
+        let expires = Some(Instant::now() + BEAT_EXPIRES);
+        core.tell(Kind::Beat, "node.beat", None, expires, &beat);
     }
 
     fn watch_link(&mut self, core: &Core, now_ms: u64) {
@@ -117,10 +131,12 @@ impl Heart {
                 version = server.version,
                 "connected to NATS"
             );
-            if server.max_payload < core.push_bytes_max.load(Ordering::Relaxed) {
+            if server.max_payload < core.push_bytes_max.load(Ordering::Relaxed).max(NODES_NEED_BYTES) {
                 tracing::warn!(
                     max_payload = server.max_payload,
-                    "this NATS server takes less than limits.push_bytes: larger pushes by the API are refused"
+                    "this NATS server takes less than limits.push_bytes or than the 512 KiB that nodes need among \
+                     themselves: larger pushes by the API are refused, and the session policy may fail; raise its \
+                     max_payload"
                 );
             }
             core.members().all_seen(now_ms);
@@ -133,6 +149,7 @@ impl Heart {
             self.beat(core, now_ms);
             core.places.rejoin();
             self.connects = connects;
+            self.beat_taken_ms = core.own.now_ms();
         }
         self.was_connected = connected;
         core.counters.bus_connected.set(connected.into());
@@ -146,7 +163,7 @@ impl Heart {
             self.next_hello_ms = if claiming { now_ms + HELLO_EVERY_MS } else { 0 };
             let reply = format!("{}.hello", core.inbox).into();
             let beat = core.own.beat(core.standing(), core.members().holds_name());
-            core.tell("node.hello", Some(reply), &beat);
+            core.tell(Kind::Urgent, "node.hello", Some(reply), None, &beat);
         } else if claiming && self.next_hello_ms == 0 {
             self.next_hello_ms = now_ms;
         }

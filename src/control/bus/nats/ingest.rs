@@ -18,6 +18,7 @@ use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::members::Heard;
+use super::publisher::Kind;
 use super::{Core, claims, join, wire};
 use crate::control::gather::Gather;
 use crate::control::router::Addressee;
@@ -27,6 +28,8 @@ use crate::protocol::{frame, subject};
 const REACTORS_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A part of a node's answer to a look-up is about this many bytes.
 const ANSWER_PART_BYTES: usize = 128 * 1024;
+/// What such a part has beside the connections: braces, and the node's name.
+const PART_SLACK_BYTES: usize = 2 * 1024;
 /// A user's name, as in a token.
 const USER_BYTES_MAX: usize = 128;
 
@@ -57,42 +60,25 @@ const BAD_SUBJECT: Dropped = (
 );
 const NO_ROOM: Dropped = ("a reactor is too far behind", |losses| &losses.no_room);
 
-/// Subscribes to the rest, and takes in what comes, for ever.
-pub fn start(core: Arc<Core>, nodes: Subscriber, answers: Subscriber, taken: u64) {
-    tokio::spawn(unconstrained(async move {
-        let subscribed = async |subject: String| match core.client.subscribe(subject).await {
-            Ok(subscriber) => Some(subscriber),
-            Err(error) => {
-                tracing::error!(%error, "cannot subscribe");
-                None
-            }
-        };
-        let prefix = &core.prefix;
-        let pushes = subscribed(format!("{prefix}push.>")).await;
-        let kicks = subscribed(format!("{prefix}kick.user.*")).await;
-        if let (Some(pushes), Some(kicks)) = (pushes, kicks) {
-            let mut inlets = Inlets {
-                pushes,
-                kicks,
-                nodes,
-                answers,
-                taken,
-                known_lost: 0,
-            };
-            poll_fn(|cx| inlets.poll(&core, cx)).await
-        }
-    }));
+/// Takes in what comes, for ever.
+pub fn start(core: Arc<Core>, mut inlets: Inlets) {
+    tokio::spawn(unconstrained(async move { poll_fn(|cx| inlets.poll(&core, cx)).await }));
 }
 
 /// The four subscriptions.
-struct Inlets {
-    pushes: Subscriber,
-    kicks: Subscriber,
-    nodes: Subscriber,
-    answers: Subscriber,
+pub struct Inlets {
+    /// `<prefix>.push.>`
+    pub pushes: Subscriber,
+    /// `<prefix>.kick.user.*`
+    pub kicks: Subscriber,
+    /// `<prefix>.node.*`
+    pub nodes: Subscriber,
+    /// `<inbox>.*`
+    pub answers: Subscriber,
     /// Messages taken from all of them, ever; `join` has taken some before.
-    taken: u64,
-    known_lost: u64,
+    pub taken: u64,
+    /// Of the messages that async-nats has read, how many are known to have been lost before they came here.
+    pub known_lost: u64,
 }
 
 fn next(inlet: &mut Subscriber, cx: &mut Context<'_>) -> Option<Message> {
@@ -194,14 +180,17 @@ impl Core {
                 _ => None,
             }
         };
-        match offered {
-            None => self.drop_push(BAD_SUBJECT, message.reply),
-            Some(Err(_)) => self.drop_push(NO_ROOM, message.reply),
-            Some(Ok(())) => {
-                if let (Some(gather), Some(reply)) = (gather, message.reply) {
-                    tokio::spawn(Arc::clone(self).report(gather, reply));
-                }
+        let error = match offered {
+            None => return self.drop_push(BAD_SUBJECT, message.reply),
+            Some(Err(_)) => {
+                // Some reactors may have taken it: the report has their counts, and says that there is more to it.
+                self.drop_push(NO_ROOM, None);
+                Some(NO_ROOM.0)
             }
+            Some(Ok(())) => None,
+        };
+        if let (Some(gather), Some(reply)) = (gather, message.reply) {
+            tokio::spawn(Arc::clone(self).report(gather, reply, error));
         }
     }
 
@@ -221,7 +210,7 @@ impl Core {
         Some(result)
     }
 
-    async fn report(self: Arc<Self>, gather: Gather, reply: Subject) {
+    async fn report(self: Arc<Self>, gather: Gather, reply: Subject, error: Option<&'static str>) {
         let Some(sum) = gather.finish(Instant::now() + REACTORS_ANSWER_WITHIN).await else {
             return;
         };
@@ -230,7 +219,7 @@ impl Core {
             matched: sum.matched,
             queued: sum.queued,
             dropped: sum.dropped,
-            error: None,
+            error,
         };
         self.answer(reply, &report);
     }
@@ -255,9 +244,9 @@ impl Core {
             None => None,
         };
         if self.router.offer_kick(&user, code, &text, gather.as_ref()).is_err() {
-            return self.drop_push(NO_ROOM, None);
+            self.drop_push(NO_ROOM, None);
         }
-        tracing::info!(user = &*user, code, "kicked, asked by NATS");
+        tracing::debug!(user = &*user, code, "kicked, asked by NATS");
         if let (Some(gather), Some(reply)) = (gather, message.reply) {
             let core = Arc::clone(self);
             tokio::spawn(async move {
@@ -307,7 +296,8 @@ impl Core {
             Heard::Returned => self.places.rejoin(),
         }
         if let (Some(answer), Some(reply)) = (answer, message.reply.clone()) {
-            self.send(reply, None, None, answer.into(), None);
+            // Not taken: the asker asks again.
+            let _ = self.send(Kind::Urgent, reply, None, None, answer.into(), None);
         }
     }
 
@@ -342,6 +332,12 @@ impl Core {
         let Ok(found) = self.router.find_user(&find.user).await else {
             return;
         };
+        // Each part is a message of its own, which NATS must take.
+        let part_bytes = self
+            .client
+            .max_payload()
+            .min(ANSWER_PART_BYTES)
+            .saturating_sub(PART_SLACK_BYTES);
         let mut answer = wire::FindAnswer {
             node: self.own.node.clone(),
             connections: Vec::new(),
@@ -349,14 +345,17 @@ impl Core {
         };
         let mut bytes = 0;
         for info in found {
-            let connection = wire::WireConnection::from(info);
-            bytes += connection.bytes();
-            answer.connections.push(connection);
-            if bytes > ANSWER_PART_BYTES {
-                self.answer(reply.clone(), &answer);
+            let mut connection = wire::WireConnection::from(info);
+            let size = connection.cut_to(part_bytes);
+            if bytes + size > part_bytes {
+                if !self.answer(reply.clone(), &answer) {
+                    return;
+                }
                 answer.connections.clear();
                 bytes = 0;
             }
+            bytes += size;
+            answer.connections.push(connection);
         }
         answer.more = false;
         self.answer(reply, &answer);

@@ -64,11 +64,15 @@ pub struct Joined {
     pub prefix: String,
     /// Answers come to `<inbox>.<token>`.
     pub inbox: String,
+    /// `<prefix>.push.>`
+    pub pushes: Subscriber,
+    /// `<prefix>.kick.user.*`
+    pub kicks: Subscriber,
     /// `<prefix>.node.*`
     pub nodes: Subscriber,
     /// `<inbox>.*`
     pub answers: Subscriber,
-    /// Messages taken from both so far.
+    /// Messages taken from the last two so far.
     pub taken: u64,
     /// Who is there.
     pub members: Members,
@@ -86,6 +90,8 @@ pub async fn join(settings: &Settings, shared: &Arc<Shared>, since_ms: u64) -> R
     let prefix = format!("{}.", settings.nats.prefix);
     let inbox = client.new_inbox();
     let failed = |error: async_nats::SubscribeError| format!("NATS: {error}");
+    let pushes = client.subscribe(format!("{prefix}push.>")).await.map_err(failed)?;
+    let kicks = client.subscribe(format!("{prefix}kick.user.*")).await.map_err(failed)?;
     let nodes = client.subscribe(format!("{prefix}node.*")).await.map_err(failed)?;
     let answers = client.subscribe(format!("{inbox}.*")).await.map_err(failed)?;
     let own = Own {
@@ -100,15 +106,22 @@ pub async fn join(settings: &Settings, shared: &Arc<Shared>, since_ms: u64) -> R
         link,
         prefix,
         inbox,
+        pushes,
+        kicks,
         nodes,
         answers,
         taken: 0,
         own,
     };
-    let give_up = Instant::now() + WAITED_FOR;
+    let began = Instant::now();
+    let mut looked = false;
     while !is_connected(&joined.client) {
-        if Instant::now() >= give_up {
-            joined.link.look_at_ports(&settings.nats.url).await;
+        if !looked && began.elapsed() > WAITED_FOR / 4 {
+            looked = true;
+            let (link, urls) = (Arc::clone(&joined.link), settings.nats.url.clone());
+            tokio::spawn(async move { link.look_at_ports(&urls).await });
+        }
+        if began.elapsed() >= WAITED_FOR {
             let why = joined.link.trouble();
             tracing::warn!("NATS is out of reach: {why}. Starting without it, and going on trying");
             return Ok(joined);
@@ -136,7 +149,11 @@ impl Joined {
                     self.publish("node.beat", Standing::Gone).await;
                     return Err(refused(&self.own.node));
                 }
-                Name::Held => return Ok(()),
+                Name::Held => {
+                    // The subscriptions are with the server before the first client is told that it is connected.
+                    let flushed = self.client.flush().await;
+                    return flushed.map_err(|error| format!("NATS: {error}"));
+                }
                 // NATS went away again: the rest is done when it is back.
                 _ if !is_connected(&self.client) => return Ok(()),
                 _ => {}

@@ -2,7 +2,7 @@
 //! name. Plain state: time is passed in as milliseconds of any clock that never goes back, nothing is sent from here.
 //! `heart` and `ingest` drive it, the bus reads it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::super::Member;
 use super::wire::{Beat, Standing};
@@ -57,8 +57,8 @@ pub struct Members {
     own_name: String,
     own_since_ms: u64,
     others: HashMap<u64, Entry>,
-    /// Processes that were taken for dead. A process dies once, so there are few.
-    dead: HashSet<u64>,
+    /// Processes that were taken for dead, their names and last signs of life. A process dies once, so there are few.
+    dead: HashMap<u64, (String, u64)>,
     name: Name,
     /// Processes that hold this node's name or come before it, and when they last gave a sign of life.
     rivals: HashMap<u64, u64>,
@@ -72,7 +72,7 @@ impl Members {
             own_name: own_name.into(),
             own_since_ms,
             others: HashMap::new(),
-            dead: HashSet::new(),
+            dead: HashMap::new(),
             name: Name::Unclaimed,
             rivals: HashMap::new(),
         }
@@ -105,7 +105,7 @@ impl Members {
             seen_ms: now_ms,
         };
         self.others.insert(epoch, entry);
-        if self.dead.remove(&epoch) {
+        if self.dead.remove(&epoch).is_some() {
             Heard::Returned
         } else {
             Heard::Nothing
@@ -146,10 +146,18 @@ impl Members {
 
     /// The last sign of life of a node named `name` that is not the process `but`: its epoch and how long ago it was.
     pub fn last_seen(&self, name: &str, but: u64, now_ms: u64) -> Option<(u64, u64)> {
-        self.others
+        let living = self
+            .others
             .iter()
-            .filter(|(epoch, entry)| entry.member.name == name && **epoch != but)
-            .map(|(&epoch, entry)| (epoch, now_ms.saturating_sub(entry.seen_ms)))
+            .map(|(&epoch, entry)| (epoch, entry.member.name.as_str(), entry.seen_ms));
+        let dead = self
+            .dead
+            .iter()
+            .map(|(&epoch, (name, seen_ms))| (epoch, name.as_str(), *seen_ms));
+        living
+            .chain(dead)
+            .filter(|&(epoch, its_name, _)| its_name == name && epoch != but)
+            .map(|(epoch, _, seen_ms)| (epoch, now_ms.saturating_sub(seen_ms)))
             .min_by_key(|&(_, age_ms)| age_ms)
     }
 
@@ -162,8 +170,9 @@ impl Members {
             .map(|(&epoch, _)| epoch)
             .collect();
         for &epoch in &dead {
-            self.others.remove(&epoch);
-            self.dead.insert(epoch);
+            if let Some(entry) = self.others.remove(&epoch) {
+                self.dead.insert(epoch, (entry.member.name, entry.seen_ms));
+            }
         }
         dead
     }
@@ -204,12 +213,14 @@ impl Members {
         self.name == Name::Held
     }
 
-    /// Names of the others, each once.
+    /// Names of the others, one a process.
     pub fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.others.values().map(|entry| entry.member.name.clone()).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
+        self.others.values().map(|entry| entry.member.name.clone()).collect()
+    }
+
+    /// How many others there are.
+    pub fn count(&self) -> usize {
+        self.others.len()
     }
 
     /// Epochs of the others.

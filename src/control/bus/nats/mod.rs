@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Answer, Bus, Found, Member, Nodes, Push, Report, refuse};
 use crate::config::Settings;
@@ -36,15 +36,21 @@ use crate::protocol::{frame, subject};
 use calls::Calls;
 use connect::{Link, is_connected};
 use gathers::{Gather, Gathers};
-use ingest::Losses;
+use ingest::{Inlets, Losses};
 use join::Own;
 pub use join::{Joined, join};
 use members::{Members, Name};
-use publisher::{Outgoing, Publisher};
+use publisher::{Kind, Outgoing, Publisher, Refused};
 use wire::Standing;
 
 /// How long the other nodes may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+/// How often a full queue is tried again.
+const ROOM_RETRY: Duration = Duration::from_millis(1);
+/// An event that could not be sent for this long is history that nobody expects any more.
+const EVENT_EXPIRES: Duration = Duration::from_secs(10);
+/// With no beat on its way for this long, the others take this node for dead.
+const MUTE_AFTER_MS: u64 = members::DEAD_AFTER_MS;
 /// How long a goodbye may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 /// What the names of a push for several users take in one message at most, in bytes.
@@ -63,6 +69,7 @@ struct Core {
     counters: Arc<NodeCounters>,
     members: Mutex<Members>,
     places: Arc<Places>,
+    answer_parts: claims::AnswerParts,
     gathers: Arc<Gathers>,
     calls: Calls,
     publisher: Publisher,
@@ -92,6 +99,8 @@ impl Nats {
             link,
             prefix,
             inbox,
+            pushes,
+            kicks,
             nodes,
             answers,
             taken,
@@ -99,7 +108,7 @@ impl Nats {
             own,
         } = joined;
         let core = Arc::new(Core {
-            publisher: Publisher::start(client.clone()),
+            publisher: Publisher::start(client.clone(), &own, &counters),
             client,
             link,
             prefix,
@@ -109,6 +118,7 @@ impl Nats {
             counters,
             members: Mutex::new(members),
             places,
+            answer_parts: claims::AnswerParts::default(),
             gathers: Arc::default(),
             calls: Calls::default(),
             losses: Losses::default(),
@@ -118,7 +128,15 @@ impl Nats {
             name_lost,
         });
         core.reload(settings);
-        ingest::start(Arc::clone(&core), nodes, answers, taken);
+        let inlets = Inlets {
+            pushes,
+            kicks,
+            nodes,
+            answers,
+            taken,
+            known_lost: 0,
+        };
+        ingest::start(Arc::clone(&core), inlets);
         tokio::spawn(heart::run(Arc::clone(&core)));
         tokio::spawn(claims::run(Arc::clone(&core)));
         tokio::spawn(heart::look_for_nats(Arc::clone(&core), settings.nats.url.clone()));
@@ -137,7 +155,7 @@ impl Core {
 
     /// Nobody else could be asked.
     fn alone(&self) -> Nodes {
-        with_this_node(self.members().names().len(), 0)
+        with_this_node(self.members().count(), 0)
     }
 
     fn standing(&self) -> Standing {
@@ -153,67 +171,73 @@ impl Core {
         self.call_timeout_ms.store(settings.timeouts.call_ms, Ordering::Relaxed);
     }
 
-    /// Sends to `<prefix>.<subject>`. False if there is no room for it.
-    fn publish(&self, subject: &str, reply: Option<Subject>, headers: Option<HeaderMap>, payload: Bytes) -> bool {
-        self.send(
-            format!("{}{subject}", self.prefix).into(),
-            reply,
-            headers,
-            payload,
-            None,
-        )
-    }
-
     fn send(
         &self,
+        kind: Kind,
         subject: Subject,
         reply: Option<Subject>,
         headers: Option<HeaderMap>,
         payload: Bytes,
         expires: Option<Instant>,
-    ) -> bool {
+    ) -> Result<(), Refused> {
         let message = Outgoing {
+            kind,
             subject,
             reply,
             headers,
             payload,
             expires,
         };
-        self.publisher.publish(message).is_ok()
+        self.publisher.publish(message)
     }
 
-    /// Sends JSON.
-    fn tell(&self, subject: &str, reply: Option<Subject>, what: &impl serde::Serialize) -> bool {
+    /// Sends JSON to `<prefix>.<subject>`. False if it is not taken.
+    fn tell(
+        &self,
+        kind: Kind,
+        subject: &str,
+        reply: Option<Subject>,
+        expires: Option<Instant>,
+        what: &impl serde::Serialize,
+    ) -> bool {
+        let subject = format!("{}{subject}", self.prefix).into();
         match serde_json::to_vec(what) {
-            Ok(json) => self.publish(subject, reply, None, json.into()),
+            Ok(json) => self.send(kind, subject, reply, None, json.into(), expires).is_ok(),
             Err(_) => false,
         }
     }
 
-    /// Sends JSON to whoever asked.
-    fn answer(&self, reply: Subject, what: &impl serde::Serialize) {
-        if let Ok(json) = serde_json::to_vec(what) {
-            // No room: whoever asked counts this node among those that did not answer.
-            self.send(reply, None, None, json.into(), None);
+    /// Sends JSON to whoever asked. False if it is not taken; whoever asked then counts this node among those that did not
+    /// answer.
+    fn answer(&self, reply: Subject, what: &impl serde::Serialize) -> bool {
+        match serde_json::to_vec(what) {
+            Ok(json) => self.send(Kind::Urgent, reply, None, None, json.into(), None).is_ok(),
+            Err(_) => false,
         }
     }
 
-    /// Asks all other nodes.
-    fn ask(&self, subject: &str, headers: Option<HeaderMap>, payload: Bytes) -> Result<Gather, Unanswered> {
-        let gather = self
-            .gathers
-            .open(self.members().names())
-            .ok_or(Unanswered::Overloaded)?;
+    /// Asks these nodes. What they do not hear while their answer is waited for they never hear.
+    fn ask(
+        &self,
+        nodes: Vec<String>,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        payload: Bytes,
+    ) -> Result<Gather, Unanswered> {
+        let gather = self.gathers.open(nodes).ok_or(Unanswered::Overloaded)?;
+        let subject = format!("{}{subject}", self.prefix).into();
         let reply = format!("{}.g{}", self.inbox, gather.id).into();
-        if !self.publish(subject, Some(reply), headers, payload) {
-            return Err(Unanswered::Overloaded);
+        let expires = Some(Instant::now() + ANSWERS_WITHIN);
+        match self.send(Kind::Bulk, subject, Some(reply), headers, payload, expires) {
+            Ok(()) => Ok(gather),
+            Err(Refused::Full) => Err(Unanswered::Overloaded),
+            Err(Refused::TooLarge) => Err(Unanswered::TooLarge),
         }
-        Ok(gather)
     }
 
-    fn ask_json(&self, subject: &str, what: &impl serde::Serialize) -> Result<Gather, Unanswered> {
+    fn ask_all(&self, subject: &str, what: &impl serde::Serialize) -> Result<Gather, Unanswered> {
         let json = serde_json::to_vec(what).map_err(|_| Unanswered::Overloaded)?;
-        self.ask(subject, None, json.into())
+        self.ask(self.members().names(), subject, None, json.into())
     }
 
     /// How many bytes of headers a push leaves room for; `None` if NATS does not take it at all.
@@ -222,28 +246,52 @@ impl Core {
         max_payload.checked_sub(push.text.len() + HEADERS_SLACK_BYTES)
     }
 
-    /// Sends a push to the other nodes; one question for each message that it takes.
-    fn ask_push(&self, push: &Push) -> Result<Vec<Gather>, Unanswered> {
-        let room = self.room_beside(push).ok_or(Unanswered::TooLarge)?;
-        let text = || push.text.clone();
-        match &push.audience {
-            Audience::All => Ok(vec![self.ask("push.all", None, text())?]),
-            Audience::Topic(topic) => Ok(vec![self.ask(&format!("push.topic.{topic}"), None, text())?]),
+    /// Sends a push to the other nodes, waiting for room until `deadline`; one question for each message that it takes.
+    /// What found no room is as if it had been asked and not answered.
+    async fn ask_push(&self, push: &Push, deadline: Instant) -> Questions {
+        let room = self.room_beside(push).unwrap_or_default();
+        let (subject, lists) = match &push.audience {
+            Audience::All => ("push.all".into(), vec![None]),
+            Audience::Topic(topic) => (format!("push.topic.{topic}"), vec![None]),
             Audience::Users(users) if users.len() == 1 => {
-                let user = subject::encode(&users[0]);
-                Ok(vec![self.ask(&format!("push.user.{user}"), None, text())?])
+                (format!("push.user.{}", subject::encode(&users[0])), vec![None])
             }
             Audience::Users(users) => {
-                let mut questions = Vec::new();
-                for names in lists(users.iter().map(|user| subject::encode(user)), room.min(NAMES_BYTES)) {
-                    let mut headers = HeaderMap::new();
-                    headers.insert(wire::USERS, names);
-                    questions.push(self.ask("push.users", Some(headers), text())?);
+                let names = users.iter().map(|user| subject::encode(user));
+                let lists = lists(names, room.min(NAMES_BYTES)).into_iter().map(Some);
+                ("push.users".into(), lists.collect())
+            }
+        };
+        let mut questions = Questions::default();
+        for names in lists {
+            let headers = names.map(|names| {
+                let mut headers = HeaderMap::new();
+                headers.insert(wire::USERS, names);
+                headers
+            });
+            loop {
+                let nodes = self.members().names();
+                match self.ask(nodes, &subject, headers.clone(), push.text.clone()) {
+                    Ok(question) => questions.open.push(question),
+                    Err(Unanswered::Overloaded) if Instant::now() < deadline => {
+                        sleep(ROOM_RETRY).await;
+                        continue;
+                    }
+                    Err(_) => questions.unasked = true,
                 }
-                Ok(questions)
+                break;
             }
         }
+        questions
     }
+}
+
+/// What was asked of the other nodes about one push.
+#[derive(Default)]
+struct Questions {
+    open: Vec<Gather>,
+    /// Some of it found no room.
+    unasked: bool,
 }
 
 /// Names joined by commas, as many as fit into `bytes_max` each time, and at least one.
@@ -269,6 +317,7 @@ impl Bus for Nats {
                 .iter()
                 .map(|push| (push.audience.clone(), frame::encode_text(&push.text)))
                 .collect();
+            let deadline = Instant::now() + ANSWERS_WITHIN;
             let mut asked = Vec::with_capacity(pushes.len());
             if core.connected() {
                 // Before anything is sent: nobody gets a part of a batch that cannot be sent whole.
@@ -276,11 +325,10 @@ impl Bus for Nats {
                     return Err(Unanswered::TooLarge);
                 }
                 for push in pushes {
-                    asked.push(core.ask_push(push)?);
+                    asked.push(core.ask_push(push, deadline).await);
                 }
             }
-            let deadline = Instant::now() + ANSWERS_WITHIN;
-            let known = core.members().names().len() as u64;
+            let known = core.members().count() as u64;
             let own = core.router.push(&frames).await?;
             let mut asked = asked.into_iter();
             let mut reports = Vec::with_capacity(pushes.len());
@@ -307,7 +355,7 @@ impl Bus for Nats {
         Box::pin(async move {
             let core = &self.0;
             let question = match core.connected() {
-                true => Some(core.ask_json("node.find", &wire::Find { user: user.into() })?),
+                true => Some(core.ask_all("node.find", &wire::Find { user: user.into() })?),
                 false => None,
             };
             let deadline = Instant::now() + ANSWERS_WITHIN;
@@ -323,7 +371,7 @@ impl Bus for Nats {
             let mut nodes = core.alone();
             if let Some(question) = question {
                 let (answers, asked) = question.finish(deadline).await;
-                nodes = with_this_node(asked, answers.nodes.len());
+                nodes = with_this_node(asked, answers.nodes);
                 for answer in answers.payloads {
                     if let Ok(wire::FindAnswer { node, connections, .. }) = serde_json::from_slice(&answer) {
                         found.extend(connections.into_iter().filter_map(|one| one.found_on(&node)));
@@ -343,7 +391,7 @@ impl Bus for Nats {
             };
             let subject = format!("kick.user.{}", subject::encode(user));
             let question = match core.connected() {
-                true => Some(core.ask_json(&subject, &kick)?),
+                true => Some(core.ask_all(&subject, &kick)?),
                 false => None,
             };
             let deadline = Instant::now() + ANSWERS_WITHIN;
@@ -375,11 +423,7 @@ impl Bus for Nats {
                 text: text.into(),
             };
             let json = serde_json::to_vec(&close).map_err(|_| Unanswered::Overloaded)?;
-            let question = core.gathers.open(vec![holder]).ok_or(Unanswered::Overloaded)?;
-            let reply = format!("{}.g{}", core.inbox, question.id).into();
-            if !core.publish("node.close", Some(reply), None, json.into()) {
-                return Err(Unanswered::Overloaded);
-            }
+            let question = core.ask(vec![holder], "node.close", None, json.into())?;
             let (closed, nodes) = closed(question, Instant::now() + ANSWERS_WITHIN).await;
             if nodes.answered < nodes.asked {
                 return Err(Unanswered::Late);
@@ -399,13 +443,6 @@ impl Bus for Nats {
             return refused(ErrorCode::BusUnavailable, "NATS is out of reach of this node");
         }
         let headers = calls::headers(&call, &core.own.node);
-        let headers_bytes: usize = HEADERS_SLACK_BYTES + call.user.len() * 3 + call.path.len();
-        if call.body.len() + headers_bytes > core.client.max_payload() {
-            return refused(
-                ErrorCode::BusUnavailable,
-                "the message is over what the NATS server takes (its max_payload)",
-            );
-        }
         let overloaded = "too many messages for services are under way on this node";
         let times_out = Instant::now() + Duration::from_millis(core.call_timeout_ms.load(Ordering::Relaxed));
         let number = match call.id {
@@ -417,11 +454,18 @@ impl Bus for Nats {
         };
         let subject = format!("{}call.{}", core.prefix, subject::path_to_subject(&call.path)).into();
         let reply = number.map(|number| format!("{}.c{number}", core.inbox).into());
-        if !core.send(subject, reply, Some(headers), call.body.clone(), Some(times_out)) {
-            if let Some(number) = number {
-                core.calls.forget(number);
-            }
-            refused(ErrorCode::Overloaded, overloaded);
+        let (headers, body) = (Some(headers), call.body.clone());
+        let sent = core.send(Kind::Bulk, subject, reply, headers, body, Some(times_out));
+        if let (Err(_), Some(number)) = (sent, number) {
+            core.calls.forget(number);
+        }
+        match sent {
+            Ok(()) => {}
+            Err(Refused::Full) => refused(ErrorCode::Overloaded, overloaded),
+            Err(Refused::TooLarge) => refused(
+                ErrorCode::BusUnavailable,
+                "the message is over what the NATS server takes (its max_payload)",
+            ),
         }
     }
 
@@ -467,7 +511,11 @@ impl Bus for Nats {
             _ => return,
         };
         let subject = format!("event.{kind}.{}", subject::encode(event.user));
-        if !core.connected() || !core.tell(&subject, None, &event) {
+        if core.connected() {
+            // One that is not taken is counted where it is refused.
+            let expires = Some(Instant::now() + EVENT_EXPIRES);
+            core.tell(Kind::Event, &subject, None, expires, &event);
+        } else {
             core.counters.events_dropped.add(1);
         }
     }
@@ -491,6 +539,9 @@ impl Bus for Nats {
         if !core.connected() {
             return Err(format!("NATS is out of reach: {}", core.link.trouble()));
         }
+        if core.own.now_ms().saturating_sub(core.publisher.beat_taken_ms()) >= MUTE_AFTER_MS {
+            return Err("NATS takes nothing from this node, or far too slowly".into());
+        }
         if let Some(what) = core.link.refused() {
             return Err(format!("NATS refuses what this node needs: {what}"));
         }
@@ -511,7 +562,8 @@ impl Bus for Nats {
             if !core.connected() {
                 return;
             }
-            core.tell("node.beat", None, &core.own.beat(Standing::Gone, false));
+            let goodbye = core.own.beat(Standing::Gone, false);
+            core.tell(Kind::Urgent, "node.beat", None, None, &goodbye);
             let said = timeout(LEAVE_WITHIN, async {
                 core.publisher.handed_over().await;
                 core.client.flush().await
@@ -524,14 +576,13 @@ impl Bus for Nats {
 }
 
 impl Report {
-    async fn add(&mut self, questions: Vec<Gather>, deadline: Instant) {
+    async fn add(&mut self, questions: Questions, deadline: Instant) {
         // Several messages of one push ask the same nodes: one that did not answer them all has not answered.
-        let mut asked = 0;
-        let mut answered = usize::MAX;
-        for question in questions {
+        let (mut asked, mut answered) = (0, None);
+        for question in questions.open {
             let (answers, nodes) = question.finish(deadline).await;
             asked = asked.max(nodes);
-            answered = answered.min(answers.nodes.len());
+            answered = Some(answered.unwrap_or(usize::MAX).min(answers.nodes));
             for answer in answers.payloads {
                 if let Ok(counts) = serde_json::from_slice::<wire::PushCounts>(&answer) {
                     self.matched += counts.matched;
@@ -540,8 +591,8 @@ impl Report {
                 }
             }
         }
-        if answered != usize::MAX {
-            self.nodes = with_this_node(asked, answered);
+        if let Some(answered) = answered {
+            self.nodes = with_this_node(asked, if questions.unasked { 0 } else { answered });
         }
     }
 }
@@ -559,7 +610,7 @@ async fn closed(question: Gather, deadline: Instant) -> (u64, Nodes) {
         .payloads
         .iter()
         .filter_map(|answer| serde_json::from_slice::<wire::KickReport>(answer).ok());
-    let nodes = with_this_node(asked, answers.nodes.len());
+    let nodes = with_this_node(asked, answers.nodes);
     (reports.map(|report| report.closed).sum(), nodes)
 }
 

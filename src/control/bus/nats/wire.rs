@@ -100,6 +100,9 @@ pub struct From {
     /// Another part of its answer follows.
     #[serde(default)]
     pub more: bool,
+    /// It did not, or not wholly, do what was asked.
+    #[serde(default)]
+    pub error: Option<serde::de::IgnoredAny>,
 }
 
 /// What a node reports of a push.
@@ -113,7 +116,7 @@ pub struct PushReport<'a> {
     pub queued: u64,
     /// Of these, how many could not.
     pub dropped: u64,
-    /// Why nobody got it.
+    /// Why it did not reach everybody here whom it was for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<&'a str>,
 }
@@ -208,9 +211,15 @@ impl WireConnection {
         })
     }
 
-    /// About as many bytes as it takes as JSON.
-    pub fn bytes(&self) -> usize {
-        256 + self.topics.iter().map(|topic| topic.len() + 3).sum::<usize>()
+    /// Leaves topics out until it takes at most `bytes_max` as JSON; the bytes that it takes.
+    pub fn cut_to(&mut self, bytes_max: usize) -> usize {
+        loop {
+            let bytes = serde_json::to_vec(self).map_or(0, |json| json.len() + 1);
+            if bytes <= bytes_max || self.topics.is_empty() {
+                return bytes;
+            }
+            self.topics.truncate(self.topics.len() / 2);
+        }
     }
 }
 

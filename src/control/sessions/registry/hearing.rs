@@ -26,7 +26,7 @@ impl Registry {
         for Released { connection, user } in batch.released {
             gone.insert(connection);
             if self.waiting.values().any(|waiting| waiting.unanswered.contains(&from)) {
-                self.ended.insert(connection);
+                self.ended.insert(connection, self.last_batch);
             }
             self.drop_remote(&user, |seat| seat.connection == connection && connection.epoch == from);
         }
@@ -89,7 +89,7 @@ impl Registry {
             });
         }
         for place in answer.places {
-            if believable(from, &place) && !self.ended.contains(&place.connection) {
+            if believable(from, &place) && !self.ended.contains_key(&place.connection) {
                 self.clock_us = self.clock_us.max(place.at_us);
                 if let Some(entry) = self.users.get_mut(&place.user) {
                     entry.learn(place);

@@ -211,8 +211,10 @@ impl Registry {
 
     pub(super) fn forget_batch(&mut self, id: u64) {
         self.waiting.remove(&id);
-        if self.waiting.is_empty() {
-            self.ended.clear();
+        // An answer that is still to come can only name what ended since its batch went out.
+        match self.waiting.keys().next() {
+            Some(&oldest) => self.ended.retain(|_, last_batch| *last_batch >= oldest),
+            None => self.ended.clear(),
         }
     }
 }
