@@ -26,7 +26,8 @@ def setting(argument, variable, default):
 async def main():
     url = setting(1, "NATS_URL", "nats://127.0.0.1:4222")
     prefix = setting(2, "NATS_PREFIX", "longwire")
-    client = await nats.connect(url)
+    # For as long as it takes: the default gives up after a while.
+    client = await nats.connect(url, max_reconnect_attempts=-1)
     orders = itertools.count(1)  # a shop has the numbers from its database; here each instance counts for itself
     payments = set()  # tasks under way, which asyncio itself does not hold on to
 

@@ -19,6 +19,7 @@ mod events;
 mod kicks;
 mod members;
 mod names;
+mod narrow;
 mod pushes_api;
 mod pushes_bus;
 mod pushes_order;
