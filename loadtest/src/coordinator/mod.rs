@@ -1,0 +1,428 @@
+//! The coordinator: starts workers, tells them what to do, listens, samples, publishes, and puts the result together.
+//! Scenarios are scripts over `Load`. It holds no client connection itself.
+
+mod finish;
+mod publishing;
+mod watch;
+mod workers;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use crate::cli::{Kind, Options};
+use crate::clock;
+use crate::histogram::Delays;
+use crate::plan::{Answer, Command, Login, Plan, Target, When};
+use crate::publisher::Ledger;
+use crate::report::progress::Progress;
+use crate::result::Run;
+use crate::server::{self, Start, Started};
+
+pub use publishing::Publishing;
+pub use watch::Usage;
+use watch::Watch;
+use workers::{Said, Worker};
+
+/// Connections of one worker: descriptors are limited by process.
+const PER_WORKER: u32 = 15_000;
+/// How far ahead of now a schedule begins, microseconds: everybody has heard of it by then.
+const AHEAD_US: u64 = 200_000;
+
+/// A run under way.
+pub struct Load {
+    /// The flags.
+    pub options: Options,
+    /// What is found.
+    pub run: Run,
+    /// What was published.
+    pub ledger: Ledger,
+    /// Delays by kind since the phase began.
+    pub phase: BTreeMap<String, Delays>,
+    /// The gateway that was started for the run.
+    pub started: Option<Started>,
+    workers: Vec<Worker>,
+    said: Receiver<Said>,
+    watch: Watch,
+    progress: Option<Progress>,
+    /// Delays by kind since the measuring began.
+    delays: BTreeMap<String, Delays>,
+    /// Pushes that were sent, counted along.
+    sent: Arc<AtomicU64>,
+    storms: bool,
+    began_us: u64,
+    publisher_lag: Delays,
+    mark: u32,
+}
+
+/// What a scenario needs beside the flags.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Needs {
+    /// A NATS server.
+    pub bus: bool,
+    /// Clients that will stop reading, per mille.
+    pub slow_per_mille: u32,
+    /// Everybody but those of the first worker goes through storms: no limit of logins under way; and the lag of their
+    /// workers, busy by nature then, does not make the run void (`storm` judges that by CPU).
+    pub storms: bool,
+    /// So many clients, the first ones, in a worker of their own, so that what the others go through does not delay the
+    /// measuring of theirs. 0: no such worker.
+    pub first_alone: u32,
+}
+
+impl Load {
+    /// Starts what has to be started; the clients are away.
+    ///
+    /// # Errors
+    /// What cannot be started or reached.
+    pub fn new(scenario: &str, options: Options, needs: Needs) -> Result<Self, String> {
+        let mut options = options;
+        let mut started = None;
+        let binary = options.worker_binary.clone().map_or_else(std::env::current_exe, Ok);
+        let binary = binary.map_err(|error| error.to_string())?;
+        if options.start {
+            let start = Start {
+                own: binary.clone(),
+                binary: options.longwire.clone(),
+                sets: options.set.clone(),
+                nats: options.nats.clone(),
+                wants_bus: needs.bus,
+                prefix: options.prefix.clone(),
+            };
+            let gateway = Started::new(&start)?;
+            options.target = vec![format!("ws://{}/ws", gateway.address)];
+            options.api = format!("http://{}", gateway.api);
+            options.secret = Some(gateway.secret.clone());
+            options.nats = gateway.nats.clone();
+            options.server_pid = Some(gateway.pid());
+            started = Some(gateway);
+        }
+        let targets = options.targets()?;
+        let login = match (options.target_kind, &options.secret, &options.config) {
+            (Kind::Raw, ..) => Login::None,
+            (_, Some(secret), _) => Login::Secret(secret.clone()),
+            (_, None, Some(config)) => Login::Config(config.clone()),
+            _ => {
+                return Err(
+                    "clients need tokens: say --config FILE or --secret SECRET of the gateway, or --start for one of its own"
+                        .to_owned(),
+                );
+            }
+        };
+        if let (None, Some(Target::Tcp(address, _))) = (&started, targets.first()) {
+            let reached = std::net::TcpStream::connect_timeout(address, Duration::from_secs(5));
+            reached.map_err(|error| format!("{address}: {error} (--start starts a gateway for the run)"))?;
+        }
+        let server = options.server_pid.or_else(|| targets.first().and_then(server::find));
+        let mark = fastrand::u32(1..);
+        let (say, said) = channel();
+        let mut workers = Vec::new();
+        for (place, (first, count)) in shares(&options, needs.first_alone).into_iter().enumerate() {
+            let plan = Plan {
+                run: mark,
+                first,
+                count,
+                targets: targets.clone(),
+                sources: options.source.clone(),
+                login: login.clone(),
+                topics: options.topics,
+                subscribers: options.subscribers,
+                window: options.window.unwrap_or(if needs.storms { 0 } else { 256 }),
+                slow_per_mille: needs.slow_per_mille,
+            };
+            workers.push(Worker::start(&binary, plan, place, &say)?);
+        }
+        let began_us = clock::now_us();
+        let mut load = Self {
+            run: finish::head(scenario, &options),
+            ledger: Ledger::new(options.connections, options.topics),
+            phase: BTreeMap::new(),
+            started,
+            workers,
+            said,
+            watch: Watch::new(server, began_us),
+            progress: (!options.quiet).then(Progress::new),
+            delays: BTreeMap::new(),
+            sent: Arc::default(),
+            storms: needs.storms,
+            began_us,
+            publisher_lag: Delays::default(),
+            mark,
+            options,
+        };
+        load.wait("preparing", 120.0, |load| {
+            load.workers.iter().all(|worker| worker.ready)
+        })?
+        .then_some(())
+        .ok_or("the workers do not get ready")?;
+        Ok(load)
+    }
+
+    /// The server's process, where it is known.
+    pub fn server(&self) -> Option<u32> {
+        self.watch.server
+    }
+
+    /// A look at everybody's CPU.
+    pub fn usage(&self) -> Usage {
+        self.watch.usage()
+    }
+
+    /// Sets a figure of the result.
+    pub fn figure(&mut self, name: &str, value: f64) {
+        self.run.figures.insert(name.to_owned(), value);
+    }
+
+    /// The delays of a kind since the phase began; what workers have not told yet is waited for.
+    ///
+    /// # Errors
+    /// A worker is gone.
+    pub fn phase_delays(&mut self, doing: &str, kind: &str) -> Result<Delays, String> {
+        self.pass(doing, Duration::from_millis(600))?;
+        Ok(self.phase.get(kind).cloned().unwrap_or_default())
+    }
+
+    /// Tells one worker.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn tell_worker(&mut self, place: usize, command: &Command) -> Result<(), String> {
+        self.workers[place].tell(command)
+    }
+
+    /// Says why the run counts for nothing.
+    pub fn void(&mut self, reason: String) {
+        self.run.void.push(reason);
+    }
+
+    /// A remark on the terminal.
+    pub fn note(&self, remark: &str) {
+        if let Some(progress) = &self.progress {
+            progress.note(remark);
+        }
+    }
+
+    /// Tells every worker.
+    ///
+    /// # Errors
+    /// One is gone.
+    pub fn tell(&mut self, command: &Command) -> Result<(), String> {
+        self.workers.iter_mut().try_for_each(|worker| worker.tell(command))
+    }
+
+    /// Tells every worker its share of a rate: in turn they make up the whole.
+    ///
+    /// # Errors
+    /// One is gone.
+    pub fn tell_shares(&mut self, when: When, command: impl Fn(When) -> Command) -> Result<(), String> {
+        let count = self.workers.len() as f64;
+        for (place, worker) in self.workers.iter_mut().enumerate() {
+            let share = When {
+                at_us: when.at_us + (place as f64 * 1e6 / when.per_second.max(1e-9)) as u64,
+                per_second: when.per_second / count,
+                until_us: when.until_us,
+            };
+            worker.tell(&command(share))?;
+        }
+        Ok(())
+    }
+
+    /// The same for all workers but the first.
+    ///
+    /// # Errors
+    /// One is gone.
+    pub fn tell_others(&mut self, command: &dyn Fn(When) -> Command, when: When) -> Result<(), String> {
+        let count = (self.workers.len() - 1).max(1) as f64;
+        let share = When {
+            per_second: when.per_second / count,
+            ..when
+        };
+        self.workers
+            .iter_mut()
+            .skip(1)
+            .try_for_each(|worker| worker.tell(&command(share)))
+    }
+
+    /// A schedule that begins shortly.
+    pub fn soon(&self, per_second: f64, lasts: Duration) -> When {
+        let at_us = clock::now_us() + AHEAD_US;
+        When {
+            at_us,
+            per_second,
+            until_us: at_us + lasts.as_micros() as u64,
+        }
+    }
+
+    /// Listens and samples until `done` says so; false: it did not within so many seconds.
+    ///
+    /// # Errors
+    /// A worker is gone.
+    pub fn wait(&mut self, doing: &str, seconds: f64, mut done: impl FnMut(&Self) -> bool) -> Result<bool, String> {
+        let until_us = clock::now_us() + (seconds * 1e6) as u64;
+        loop {
+            if done(self) {
+                return Ok(true);
+            }
+            let now_us = clock::now_us();
+            if now_us >= until_us {
+                return Ok(false);
+            }
+            self.sample(doing);
+            let pause = Duration::from_micros((until_us - now_us).clamp(100, 20_000));
+            match self.said.recv_timeout(pause) {
+                Ok(said) => self.take(said)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err("all workers are gone".to_owned()),
+            }
+        }
+    }
+
+    /// Listens and samples for a while.
+    ///
+    /// # Errors
+    /// A worker is gone.
+    pub fn pass(&mut self, doing: &str, time: Duration) -> Result<(), String> {
+        self.wait(doing, time.as_secs_f64(), |_| false).map(|_| ())
+    }
+
+    fn take(&mut self, (place, answer): Said) -> Result<(), String> {
+        let measuring = self.watch.measuring();
+        let worker = &mut self.workers[place];
+        match answer {
+            Some(Answer::Ready) => worker.ready = true,
+            Some(Answer::Settled(accounts)) => worker.settled = Some(accounts),
+            Some(Answer::Failed(error)) => return Err(format!("worker {place}: {error}")),
+            None => return Err(format!("worker {place} ended")),
+            Some(Answer::Tick(tick)) => {
+                if let Some(lag) = Delays::from_text(&tick.lag) {
+                    self.watch.lag(&lag);
+                    if measuring {
+                        worker.lag.add(&lag);
+                    }
+                }
+                for (kind, text) in &tick.delays {
+                    let Some(delays) = Delays::from_text(text) else {
+                        continue;
+                    };
+                    self.watch.delays(kind, &delays);
+                    self.phase.entry(kind.clone()).or_default().add(&delays);
+                    self.delays.entry(kind.clone()).or_default().add(&delays);
+                }
+                worker.tick = tick;
+            }
+        }
+        Ok(())
+    }
+
+    fn sample(&mut self, doing: &str) {
+        let pids: Vec<u32> = self.workers.iter().map(Worker::pid).collect();
+        let ticks = self.workers.iter().map(|worker| &worker.tick);
+        let sent = self.sent.load(Ordering::Relaxed);
+        if let Some(sample) = self.watch.second(&pids, ticks, sent) {
+            if let Some(progress) = &mut self.progress {
+                progress.tick(doing, &sample);
+            }
+            self.run.samples.push(sample);
+        }
+    }
+
+    /// How many are logged in.
+    pub fn connected(&self) -> u32 {
+        self.workers.iter().map(|worker| worker.tick.connected).sum()
+    }
+
+    /// How many should be and are not.
+    pub fn missing(&self) -> u32 {
+        self.workers.iter().map(|worker| worker.tick.missing).sum()
+    }
+
+    /// A count over all workers.
+    pub fn count(&self, count: impl Fn(&crate::plan::Tick) -> u64) -> u64 {
+        self.workers.iter().map(|worker| count(&worker.tick)).sum()
+    }
+
+    /// When the last login was.
+    pub fn last_login_us(&self) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| worker.tick.last_login_us)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// When the last message came.
+    pub fn last_received_us(&self) -> u64 {
+        self.workers
+            .iter()
+            .map(|worker| worker.tick.last_received_us)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Connects everybody below this number; returns how long that took, in seconds.
+    ///
+    /// # Errors
+    /// Not all get in within a generous time.
+    pub fn connect(&mut self, below: u32, per_second: f64) -> Result<f64, String> {
+        let at_us = clock::now_us() + if per_second > 0.0 { AHEAD_US } else { 0 };
+        let when = When {
+            at_us,
+            per_second,
+            until_us: u64::MAX,
+        };
+        self.tell_shares(when, |when| Command::Connect {
+            at_us: when.at_us.min(at_us + 1_000_000),
+            per_second: when.per_second,
+            below,
+        })?;
+        let patience = 120.0 + f64::from(below) / if per_second > 0.0 { per_second } else { 500.0 };
+        if !self.wait("connecting", patience, |load| load.connected() >= below)? {
+            let errors = finish::errors(&self.workers);
+            return Err(format!(
+                "only {} of {below} got in; errors: {errors:?}",
+                self.connected()
+            ));
+        }
+        Ok(self.last_login_us().saturating_sub(at_us) as f64 / 1e6)
+    }
+
+    /// From here on everything counts.
+    ///
+    /// # Errors
+    /// A worker is gone.
+    pub fn measure(&mut self) -> Result<(), String> {
+        self.tell(&Command::Measure)?;
+        // The ticks of before are on their way.
+        self.pass("settling", Duration::from_millis(300))?;
+        let pids: Vec<u32> = self.workers.iter().map(Worker::pid).collect();
+        self.watch.measure(&pids);
+        self.phase.clear();
+        Ok(())
+    }
+
+    /// The result.
+    pub fn finish(mut self) -> Run {
+        if let Some(progress) = &mut self.progress {
+            progress.finish();
+        }
+        finish::finish(self)
+    }
+}
+
+/// Connections of one worker, as far as this host lets a process open descriptors.
+fn per_worker() -> u32 {
+    let limit = server::raise_descriptor_limit().saturating_sub(100);
+    PER_WORKER.min(u32::try_from(limit).unwrap_or(PER_WORKER)).max(100)
+}
+
+/// First client and number of clients of each worker.
+fn shares(options: &Options, alone: u32) -> Vec<(u32, u32)> {
+    let alone = alone.min(options.connections);
+    let rest = options.connections - alone;
+    let count = options.workers.unwrap_or_else(|| rest.div_ceil(per_worker())).max(1);
+    let share = |place: u32| alone + (u64::from(rest) * u64::from(place) / u64::from(count)) as u32;
+    let shares = (0..count).map(|place| (share(place), share(place + 1) - share(place)));
+    (alone > 0).then_some((0, alone)).into_iter().chain(shares).collect()
+}

@@ -1,0 +1,105 @@
+//! `storm`: everybody but a twentieth, who stay, drops the connection at once and comes back, again and again. Leaves how
+//! long it takes until all are back, and what it does to pushes to those who stayed (they have a worker of their own).
+
+use std::time::Duration;
+
+use super::{enter, users};
+use crate::cli::{Kind, Options};
+use crate::clock;
+use crate::coordinator::{Load, Needs};
+use crate::plan::Command;
+use crate::publisher::To;
+use crate::result::Run;
+
+/// A worker this busy while all come back, with a server that is not, was the bottleneck itself.
+const BUSY_CORES: f64 = 0.85;
+/// Longer than any storm.
+const LONG: Duration = Duration::from_secs(600);
+
+pub fn run(options: Options) -> Result<Run, String> {
+    let raw = options.target_kind == Kind::Raw;
+    let quiet = options.duration_or(5);
+    let (connections, rate, storms) = (options.connections, options.rate.unwrap_or(200.0), options.storms);
+    let stayers = if raw { 0 } else { (connections / 20).clamp(1, 5_000) };
+    let needs = Needs {
+        storms: true,
+        first_alone: stayers,
+        ..Needs::default()
+    };
+    let bytes = options.bytes;
+    let mut options = options;
+    // The storm has no window; the first connects need one, or they are a storm themselves.
+    if options.connect_rate == 0.0 {
+        options.connect_rate = 5_000.0;
+    }
+    let mut load = Load::new("storm", options, needs)?;
+    enter(&mut load)?;
+    load.measure()?;
+    let to = To::Users(users(0..stayers));
+    if raw {
+        load.pass("quiet", quiet)?;
+    } else {
+        let when = load.soon(rate, quiet);
+        load.publish("pushing, all quiet", when, to.clone(), bytes)?;
+        let delays = load.phase_delays("pushing, all quiet", "push")?;
+        load.figure("push_p50_quiet_us", delays.at(0.5) as f64);
+        load.figure("push_p99_quiet_us", delays.at(0.99) as f64);
+    }
+    load.phase.clear();
+    let mut during = crate::histogram::Delays::default();
+    let (mut longest_s, mut total_s) = (0.0f64, 0.0);
+    for number in 1..=storms {
+        load.phase.clear();
+        let logins = load.count(|tick| tick.logins);
+        let when = load.soon(rate, LONG);
+        let publishing = if raw {
+            None
+        } else {
+            Some(load.begin_publish(when, to.clone(), bytes)?)
+        };
+        let before = load.usage();
+        let at_us = clock::now_us();
+        load.tell(&Command::Storm { from: stayers, at_us })?;
+        let coming = u64::from(connections - stayers);
+        let back = load.wait("reconnecting", 120.0, |load| {
+            load.count(|tick| tick.logins) >= logins + coming && load.connected() >= connections
+        })?;
+        let took_s = load.last_login_us().saturating_sub(at_us) as f64 / 1e6;
+        let after = load.usage();
+        if let Some(publishing) = publishing {
+            publishing.stop();
+            load.end_publish("reconnecting", publishing)?;
+        }
+        during.add(&load.phase_delays("reconnecting", "push")?);
+        let (server, _, busiest) = after.cores_since(&before);
+        load.figure("storm_load_cpu_cores", busiest);
+        if let Some(cores) = server {
+            load.figure("storm_server_cpu_cores", cores);
+        }
+        if busiest > BUSY_CORES && server.is_some_and(|cores| cores < BUSY_CORES) {
+            load.void(format!(
+                "in storm {number} a process of the load generator used {busiest:.2} of a core and the server less"
+            ));
+        }
+        if !back {
+            let connected = load.connected();
+            load.note(&format!(
+                "storm {number}: only {connected} of {connections} are back after two minutes"
+            ));
+        }
+        load.figure(&format!("storm_{number}_back_s"), took_s);
+        longest_s = longest_s.max(took_s);
+        total_s += took_s;
+        load.pass("quiet", Duration::from_secs(1))?;
+    }
+    load.figure("storm_back_longest_s", longest_s);
+    load.figure("storm_back_mean_s", total_s / f64::from(storms.max(1)));
+    if !raw {
+        load.figure("push_p50_storm_us", during.at(0.5) as f64);
+        load.figure("push_p99_storm_us", during.at(0.99) as f64);
+        let quiet_us = load.run.figures.get("push_p99_quiet_us").copied().unwrap_or(0.0);
+        load.figure("push_p99_storm_over_quiet", during.at(0.99) as f64 / quiet_us.max(1.0));
+    }
+    load.settle()?;
+    Ok(load.finish())
+}

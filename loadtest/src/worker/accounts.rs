@@ -1,0 +1,198 @@
+//! What came of every message that was due to one client: numbers per stream, gaps, doubles, and at the end, when the
+//! coordinator says what was sent, the tail. Pure: no clock, no socket.
+//!
+//! A client that was away (its connection was lost, it logged in later) is not owed what fell into that time: the gap
+//! before the first message after its login is `unaccountable`. Every other gap is a loss.
+
+use crate::result::Accounts;
+
+/// One stream at one receiver.
+#[derive(Clone, Debug, Default)]
+pub struct Tracker {
+    /// The number after the highest that came.
+    next: u32,
+    /// What is missing below it.
+    gaps: Vec<Gap>,
+    /// Was away since: the next gap is excused.
+    away: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Gap {
+    from: u32,
+    to: u32,
+    excused: bool,
+}
+
+impl Tracker {
+    /// The client logged in after the streams had begun, or anew: what it missed in between is nobody's proven fault.
+    pub fn was_away(&mut self) {
+        self.away = true;
+    }
+
+    /// A message came. Counts into `received`, `duplicated` and `out_of_order`.
+    pub fn take(&mut self, number: u32, accounts: &mut Accounts) {
+        if number >= self.next {
+            if number > self.next {
+                self.gaps.push(Gap {
+                    from: self.next,
+                    to: number,
+                    excused: self.away,
+                });
+            }
+            self.away = false;
+            self.next = number + 1;
+            accounts.received += 1;
+            return;
+        }
+        let Some(at) = self.gaps.iter().position(|gap| (gap.from..gap.to).contains(&number)) else {
+            accounts.duplicated += 1;
+            return;
+        };
+        accounts.received += 1;
+        accounts.out_of_order += 1;
+        let gap = self.gaps.swap_remove(at);
+        for (from, to) in [(gap.from, number), (number + 1, gap.to)] {
+            if from < to {
+                self.gaps.push(Gap { from, to, ..gap });
+            }
+        }
+    }
+
+    /// So many were sent, of which the sending of `failed` is doubtful; the client is (`here`) still connected. Counts into
+    /// `due`, `lost`, `unaccountable`, and what nobody sent into `garbled`.
+    pub fn settle(&self, sent: u32, here: bool, failed: &[u32], accounts: &mut Accounts) {
+        accounts.due += u64::from(sent);
+        accounts.garbled += u64::from(self.next.saturating_sub(sent));
+        let tail = Gap {
+            from: self.next,
+            to: sent,
+            excused: self.away || !here,
+        };
+        for gap in self.gaps.iter().chain([&tail]).filter(|gap| gap.from < gap.to) {
+            let missing = u64::from(gap.to - gap.from);
+            let doubtful = if gap.excused {
+                missing
+            } else {
+                failed
+                    .iter()
+                    .filter(|number| (gap.from..gap.to).contains(number))
+                    .count() as u64
+            };
+            accounts.unaccountable += doubtful;
+            accounts.lost += missing - doubtful;
+        }
+    }
+}
+
+/// Calls of one client: each has exactly one reply; their order is free.
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
+    next: u32,
+    open: Vec<u32>,
+}
+
+impl Calls {
+    /// A number for a call that is sent now.
+    pub fn begin(&mut self, accounts: &mut Accounts) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        self.open.push(number);
+        accounts.due += 1;
+        number
+    }
+
+    /// A reply came; false: it is not the first, or nobody asked.
+    pub fn take(&mut self, number: u32, accounts: &mut Accounts) -> bool {
+        if let Some(at) = self.open.iter().position(|open| *open == number) {
+            self.open.swap_remove(at);
+            accounts.received += 1;
+            return true;
+        }
+        if number < self.next {
+            accounts.duplicated += 1;
+        } else {
+            accounts.garbled += 1;
+        }
+        false
+    }
+
+    /// The connection is lost: what was open will never be answered.
+    pub fn lost(&mut self, accounts: &mut Accounts) {
+        accounts.unaccountable += self.open.len() as u64;
+        self.open.clear();
+    }
+
+    /// How many are without a reply.
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn accounts(came: &[u32], sent: u32) -> Accounts {
+        let (mut tracker, mut accounts) = (Tracker::default(), Accounts::default());
+        for number in came {
+            tracker.take(*number, &mut accounts);
+        }
+        tracker.settle(sent, true, &[], &mut accounts);
+        accounts
+    }
+
+    #[test]
+    fn what_is_missing_in_the_middle_and_at_the_end_is_lost() {
+        let found = accounts(&[0, 1, 4], 7);
+        assert_eq!((found.due, found.received, found.lost), (7, 3, 4));
+        assert_eq!(accounts(&[], 3).lost, 3);
+    }
+
+    #[test]
+    fn late_ones_are_out_of_order_and_not_lost_and_doubles_are_doubles() {
+        let found = accounts(&[0, 3, 1, 2, 2, 3], 4);
+        assert_eq!(
+            (found.received, found.out_of_order, found.duplicated, found.lost),
+            (4, 2, 2, 0)
+        );
+    }
+
+    #[test]
+    fn what_nobody_sent_is_garbled() {
+        assert_eq!(accounts(&[0, 1, 2], 2).garbled, 1);
+    }
+
+    #[test]
+    fn who_was_away_is_owed_only_what_follows() {
+        let (mut tracker, mut accounts) = (Tracker::default(), Accounts::default());
+        tracker.take(0, &mut accounts);
+        tracker.was_away();
+        tracker.take(5, &mut accounts);
+        tracker.take(7, &mut accounts);
+        tracker.settle(8, true, &[], &mut accounts);
+        assert_eq!((accounts.unaccountable, accounts.lost, accounts.received), (4, 1, 3));
+    }
+
+    #[test]
+    fn the_failed_and_the_absent_are_not_lost() {
+        let mut accounts = Accounts::default();
+        Tracker::default().settle(4, true, &[1, 3], &mut accounts);
+        assert_eq!((accounts.unaccountable, accounts.lost), (2, 2));
+        let mut accounts = Accounts::default();
+        Tracker::default().settle(4, false, &[], &mut accounts);
+        assert_eq!((accounts.unaccountable, accounts.lost), (4, 0));
+    }
+
+    #[test]
+    fn calls_have_one_reply_each() {
+        let (mut calls, mut accounts) = (Calls::default(), Accounts::default());
+        let numbers: Vec<u32> = (0..3).map(|_| calls.begin(&mut accounts)).collect();
+        assert!(calls.take(numbers[1], &mut accounts));
+        assert!(!calls.take(numbers[1], &mut accounts));
+        assert!(!calls.take(9, &mut accounts));
+        assert_eq!((accounts.duplicated, accounts.garbled, calls.open()), (1, 1, 2));
+        calls.lost(&mut accounts);
+        assert_eq!(accounts.unaccountable, 2);
+    }
+}
