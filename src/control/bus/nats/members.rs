@@ -233,11 +233,9 @@ impl Members {
         self.others.get(&epoch).map(|entry| entry.member.name.as_str())
     }
 
-    /// The others, by name.
+    /// The others, in no order.
     pub fn list(&self) -> Vec<Member> {
-        let mut members: Vec<Member> = self.others.values().map(|entry| entry.member.clone()).collect();
-        members.sort_by(|a, b| (&a.name, a.since_ms).cmp(&(&b.name, b.since_ms)));
-        members
+        self.others.values().map(|entry| entry.member.clone()).collect()
     }
 }
 

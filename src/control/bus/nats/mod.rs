@@ -4,6 +4,7 @@
 //! is what the rest of control asks for. What is for this node's own connections goes straight to the router: NATS does
 //! not echo. `docs/nats.md` has every subject.
 
+mod asks;
 mod calls;
 mod claims;
 mod connect;
@@ -22,20 +23,21 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap, Subject};
 use bytes::Bytes;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::{Answer, Bus, Found, Member, Nodes, Push, Report, refuse};
 use crate::config::Settings;
 use crate::control::places::Places;
-use crate::control::router::{Audience, Router, Unanswered};
+use crate::control::router::{Router, Unanswered};
 use crate::links::{Call, ConnectionId, Notice};
 use crate::metrics::NodeCounters;
 use crate::protocol::message::ErrorCode;
 use crate::protocol::{frame, subject};
 
+use asks::{closed, with_this_node};
 use calls::Calls;
 use connect::{Link, is_connected};
-use gathers::{Gather, Gathers};
+use gathers::Gathers;
 use ingest::{Inlets, Losses};
 use join::Own;
 pub use join::{Joined, join};
@@ -45,19 +47,12 @@ use wire::Standing;
 
 /// How long the other nodes may take to answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
-/// How often a full queue is tried again.
-const ROOM_RETRY: Duration = Duration::from_millis(1);
 /// An event that could not be sent for this long is history that nobody expects any more.
 const EVENT_EXPIRES: Duration = Duration::from_secs(10);
 /// With no beat on its way for this long, the others take this node for dead.
 const MUTE_AFTER_MS: u64 = members::DEAD_AFTER_MS;
 /// How long a goodbye may take.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
-/// What the names of a push for several users take in one message at most, in bytes.
-const NAMES_BYTES: usize = 64 * 1024;
-/// What a message has beside names and payload, at most: `NATS/1.0`, the headers' own names, line ends.
-const HEADERS_SLACK_BYTES: usize = 1024;
-
 /// What the parts of this bus share.
 struct Core {
     client: Client,
@@ -153,11 +148,6 @@ impl Core {
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Nobody else could be asked.
-    fn alone(&self) -> Nodes {
-        with_this_node(self.members().count(), 0)
-    }
-
     fn standing(&self) -> Standing {
         if self.own.shared.draining() {
             Standing::Draining
@@ -215,98 +205,6 @@ impl Core {
             Err(_) => false,
         }
     }
-
-    /// Asks these nodes. What they do not hear while their answer is waited for they never hear.
-    fn ask(
-        &self,
-        nodes: Vec<String>,
-        subject: &str,
-        headers: Option<HeaderMap>,
-        payload: Bytes,
-    ) -> Result<Gather, Unanswered> {
-        let gather = self.gathers.open(nodes).ok_or(Unanswered::Overloaded)?;
-        let subject = format!("{}{subject}", self.prefix).into();
-        let reply = format!("{}.g{}", self.inbox, gather.id).into();
-        let expires = Some(Instant::now() + ANSWERS_WITHIN);
-        match self.send(Kind::Bulk, subject, Some(reply), headers, payload, expires) {
-            Ok(()) => Ok(gather),
-            Err(Refused::Full) => Err(Unanswered::Overloaded),
-            Err(Refused::TooLarge) => Err(Unanswered::TooLarge),
-        }
-    }
-
-    fn ask_all(&self, subject: &str, what: &impl serde::Serialize) -> Result<Gather, Unanswered> {
-        let json = serde_json::to_vec(what).map_err(|_| Unanswered::Overloaded)?;
-        self.ask(self.members().names(), subject, None, json.into())
-    }
-
-    /// How many bytes of headers a push leaves room for; `None` if NATS does not take it at all.
-    fn room_beside(&self, push: &Push) -> Option<usize> {
-        let max_payload = self.client.max_payload();
-        max_payload.checked_sub(push.text.len() + HEADERS_SLACK_BYTES)
-    }
-
-    /// Sends a push to the other nodes, waiting for room until `deadline`; one question for each message that it takes.
-    /// What found no room is as if it had been asked and not answered.
-    async fn ask_push(&self, push: &Push, deadline: Instant) -> Questions {
-        let room = self.room_beside(push).unwrap_or_default();
-        let (subject, lists) = match &push.audience {
-            Audience::All => ("push.all".into(), vec![None]),
-            Audience::Topic(topic) => (format!("push.topic.{topic}"), vec![None]),
-            Audience::Users(users) if users.len() == 1 => {
-                (format!("push.user.{}", subject::encode(&users[0])), vec![None])
-            }
-            Audience::Users(users) => {
-                let names = users.iter().map(|user| subject::encode(user));
-                let lists = lists(names, room.min(NAMES_BYTES)).into_iter().map(Some);
-                ("push.users".into(), lists.collect())
-            }
-        };
-        let mut questions = Questions::default();
-        for names in lists {
-            let headers = names.map(|names| {
-                let mut headers = HeaderMap::new();
-                headers.insert(wire::USERS, names);
-                headers
-            });
-            loop {
-                let nodes = self.members().names();
-                match self.ask(nodes, &subject, headers.clone(), push.text.clone()) {
-                    Ok(question) => questions.open.push(question),
-                    Err(Unanswered::Overloaded) if Instant::now() < deadline => {
-                        sleep(ROOM_RETRY).await;
-                        continue;
-                    }
-                    Err(_) => questions.unasked = true,
-                }
-                break;
-            }
-        }
-        questions
-    }
-}
-
-/// What was asked of the other nodes about one push.
-#[derive(Default)]
-struct Questions {
-    open: Vec<Gather>,
-    /// Some of it found no room.
-    unasked: bool,
-}
-
-/// Names joined by commas, as many as fit into `bytes_max` each time, and at least one.
-fn lists(names: impl Iterator<Item = String>, bytes_max: usize) -> Vec<String> {
-    let mut lists: Vec<String> = Vec::new();
-    for name in names {
-        match lists.last_mut().filter(|list| list.len() + 1 + name.len() <= bytes_max) {
-            Some(list) => {
-                list.push(',');
-                list.push_str(&name);
-            }
-            None => lists.push(name),
-        }
-    }
-    lists
 }
 
 impl Bus for Nats {
@@ -354,10 +252,7 @@ impl Bus for Nats {
     fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, (Vec<Found>, Nodes)> {
         Box::pin(async move {
             let core = &self.0;
-            let question = match core.connected() {
-                true => Some(core.ask_all("node.find", &wire::Find { user: user.into() })?),
-                false => None,
-            };
+            let question = core.ask_all("node.find", &wire::Find { user: user.into() })?;
             let deadline = Instant::now() + ANSWERS_WITHIN;
             let own = core.router.find_user(user).await?;
             let node = &core.own.node;
@@ -390,10 +285,7 @@ impl Bus for Nats {
                 reason: Some(text.into()),
             };
             let subject = format!("kick.user.{}", subject::encode(user));
-            let question = match core.connected() {
-                true => Some(core.ask_all(&subject, &kick)?),
-                false => None,
-            };
+            let question = core.ask_all(&subject, &kick)?;
             let deadline = Instant::now() + ANSWERS_WITHIN;
             let own = core.router.kick_user(user, code, &text.into()).await?;
             let Some(question) = question else {
@@ -471,24 +363,13 @@ impl Bus for Nats {
 
     fn event(&self, notice: &Notice) {
         let core = &self.0;
-        let (kind, event) = match notice {
+        let (kind, connection, user, device, at_ms, end) = match notice {
             Notice::Connected {
                 connection,
                 user,
                 device,
                 at_unix_ms,
-            } => (
-                "connected",
-                wire::Event {
-                    user,
-                    connection: connection.to_string(),
-                    node: &core.own.node,
-                    device: device.as_deref(),
-                    at_ms: *at_unix_ms,
-                    reason: None,
-                    code: None,
-                },
-            ),
+            } => ("connected", connection, user, device, *at_unix_ms, None),
             Notice::Disconnected {
                 connection,
                 user,
@@ -496,19 +377,20 @@ impl Bus for Nats {
                 at_unix_ms,
                 reason,
                 code,
-            } => (
-                "disconnected",
-                wire::Event {
-                    user,
-                    connection: connection.to_string(),
-                    node: &core.own.node,
-                    device: device.as_deref(),
-                    at_ms: *at_unix_ms,
-                    reason: Some(reason.label()),
-                    code: Some(*code),
-                },
-            ),
+            } => {
+                let end = Some((reason.label(), *code));
+                ("disconnected", connection, user, device, *at_unix_ms, end)
+            }
             _ => return,
+        };
+        let event = wire::Event {
+            user,
+            connection: connection.to_string(),
+            node: &core.own.node,
+            device: device.as_deref(),
+            at_ms,
+            reason: end.map(|(reason, _)| reason),
+            code: end.map(|(_, code)| code),
         };
         let subject = format!("event.{kind}.{}", subject::encode(event.user));
         if core.connected() {
@@ -572,57 +454,5 @@ impl Bus for Nats {
                 tracing::warn!("NATS did not take this node's goodbye: the others will miss it for a few seconds");
             }
         })
-    }
-}
-
-impl Report {
-    async fn add(&mut self, questions: Questions, deadline: Instant) {
-        // Several messages of one push ask the same nodes: one that did not answer them all has not answered.
-        let (mut asked, mut answered) = (0, None);
-        for question in questions.open {
-            let (answers, nodes) = question.finish(deadline).await;
-            asked = asked.max(nodes);
-            answered = Some(answered.unwrap_or(usize::MAX).min(answers.nodes));
-            for answer in answers.payloads {
-                if let Ok(counts) = serde_json::from_slice::<wire::PushCounts>(&answer) {
-                    self.matched += counts.matched;
-                    self.queued += counts.queued;
-                    self.dropped += counts.dropped;
-                }
-            }
-        }
-        if let Some(answered) = answered {
-            self.nodes = with_this_node(asked, if questions.unasked { 0 } else { answered });
-        }
-    }
-}
-
-fn with_this_node(asked: usize, answered: usize) -> Nodes {
-    Nodes {
-        asked: 1 + asked as u64,
-        answered: 1 + answered as u64,
-    }
-}
-
-async fn closed(question: Gather, deadline: Instant) -> (u64, Nodes) {
-    let (answers, asked) = question.finish(deadline).await;
-    let reports = answers
-        .payloads
-        .iter()
-        .filter_map(|answer| serde_json::from_slice::<wire::KickReport>(answer).ok());
-    let nodes = with_this_node(asked, answers.nodes);
-    (reports.map(|report| report.closed).sum(), nodes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::lists;
-
-    #[test]
-    fn names_are_cut_into_lists_that_fit() {
-        let names = || ["a", "bb", "ccc", "dddddddd"].into_iter().map(String::from);
-        assert_eq!(lists(names(), 6), ["a,bb", "ccc", "dddddddd"]);
-        assert_eq!(lists(names(), 100), ["a,bb,ccc,dddddddd"]);
-        assert!(lists(std::iter::empty(), 6).is_empty());
     }
 }
