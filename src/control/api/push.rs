@@ -13,6 +13,7 @@ use super::problem::Problem;
 use super::{Api, Nodes, body, json};
 use crate::control::bus::{Push, Report};
 use crate::control::router::Audience;
+use crate::protocol::subject::USER_BYTES_MAX;
 use crate::protocol::{message, subject};
 
 /// Users that one push may name.
@@ -23,8 +24,6 @@ const BATCH_MAX: usize = 1_000;
 const REQUEST_SLACK_BYTES: usize = 2 << 20;
 /// A batch's whole request.
 const BATCH_BYTES: usize = 16 << 20;
-/// A user's name, as in a token.
-pub const USER_BYTES_MAX: usize = 128;
 
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -193,7 +192,7 @@ fn audience(to: To) -> Result<Audience, Problem> {
 }
 
 fn user_name(user: String, place: &str) -> Result<Arc<str>, Problem> {
-    if user.is_empty() || user.len() > USER_BYTES_MAX {
+    if !subject::valid_user(&user) {
         return Err(Problem::bad_request(format!(
             "{place}: a user has 1 to {USER_BYTES_MAX} bytes"
         )));

@@ -9,10 +9,10 @@ use axum::response::Response;
 use serde::Serialize;
 
 use super::problem::Problem;
-use super::push::USER_BYTES_MAX;
 use super::{Api, Nodes, json};
 use crate::control::bus::Found;
 use crate::links::ConnectionId;
+use crate::protocol::subject::{USER_BYTES_MAX, valid_user};
 
 /// The close code of a kick.
 const KICKED: u16 = 4403;
@@ -102,7 +102,7 @@ pub async fn kick_connection(
 
 fn checked(user: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     match user {
-        Ok(Path(user)) if (1..=USER_BYTES_MAX).contains(&user.len()) => Ok(user),
+        Ok(Path(user)) if valid_user(&user) => Ok(user),
         Ok(_) => Err(Problem::bad_request(format!("a user has 1 to {USER_BYTES_MAX} bytes"))),
         Err(rejection) => Err(Problem::bad_request(rejection.body_text())),
     }

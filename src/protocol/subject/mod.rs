@@ -1,6 +1,7 @@
 //! Names where they stand in subjects: percent-encoded users, paths with dots, topics, and the patterns of permissions.
 //! Called by the shard for topics and permissions, and by control for subjects and header values.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 #[cfg(test)]
@@ -8,6 +9,9 @@ mod tests;
 
 /// Topics and paths are at most this long.
 const MAX_NAME_BYTES: usize = 256;
+
+/// The longest user name.
+pub const USER_BYTES_MAX: usize = 128;
 
 /// Whether `byte` stands for itself in a subject.
 fn is_plain(byte: u8) -> bool {
@@ -28,6 +32,11 @@ pub fn valid_topic(topic: &str) -> bool {
     is_segmented(topic, b'.')
 }
 
+/// Whether `user` is a user's name: 1 to 128 bytes of anything.
+pub fn valid_user(user: &str) -> bool {
+    (1..=USER_BYTES_MAX).contains(&user.len())
+}
+
 /// `name` with every byte outside `[A-Za-z0-9_-]` as `%XX`, upper case: one token of a subject, and a safe header value.
 pub fn encode(name: &str) -> String {
     let mut encoded = String::with_capacity(name.len());
@@ -42,8 +51,11 @@ pub fn encode(name: &str) -> String {
     encoded
 }
 
-/// What `encode` made `encoded` of; none if `encode` never writes this.
-pub fn decode(encoded: &str) -> Option<String> {
+/// What `encode` made `encoded` of; none if `encode` never writes this. Most names stand for themselves, and are not copied.
+pub fn decode(encoded: &str) -> Option<Cow<'_, str>> {
+    if encoded.bytes().all(is_plain) {
+        return Some(Cow::Borrowed(encoded));
+    }
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
@@ -62,7 +74,7 @@ pub fn decode(encoded: &str) -> Option<String> {
             return None;
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 fn hex_digit(digit: u8) -> Option<u8> {

@@ -5,9 +5,8 @@
 use serde_json::{Map, Value};
 
 use crate::config::settings::Auth;
+use crate::protocol::subject::valid_user;
 
-/// The longest user name.
-pub const USER_BYTES_MAX: usize = 128;
 /// The longest device name.
 pub const DEVICE_BYTES_MAX: usize = 64;
 
@@ -99,7 +98,7 @@ impl Rules {
         }
         // A copy: the config may name any claim as the user's, `device` too.
         let user = match payload.get(&self.user_claim).and_then(Value::as_str) {
-            Some(user) if (1..=USER_BYTES_MAX).contains(&user.len()) => user.to_owned(),
+            Some(user) if valid_user(user) => user.to_owned(),
             _ => return Err(Invalid("the user claim is not a string of 1 to 128 bytes")),
         };
         let device = match payload.remove("device") {

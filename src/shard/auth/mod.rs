@@ -10,7 +10,7 @@ mod mint;
 #[cfg(test)]
 mod tests;
 
-pub use claims::{Claims, DEVICE_BYTES_MAX, TokenError, USER_BYTES_MAX};
+pub use claims::{Claims, DEVICE_BYTES_MAX, TokenError};
 pub use keys::{KeyError, KeyOrigin};
 pub use mint::{Grant, MintError, mint};
 

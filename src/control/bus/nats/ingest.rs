@@ -30,8 +30,6 @@ const REACTORS_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_PART_BYTES: usize = 128 * 1024;
 /// What such a part has beside the connections: braces, and the node's name.
 const PART_SLACK_BYTES: usize = 2 * 1024;
-/// A user's name, as in a token.
-const USER_BYTES_MAX: usize = 128;
 
 /// What of the bus's messages did not reach the reactors, by why; each is a total.
 #[derive(Default)]
@@ -377,11 +375,6 @@ impl Core {
 
 /// A subject's token as a user's name.
 fn user_name(token: &str) -> Option<Cow<'_, str>> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
-    let name = if token.bytes().all(plain) {
-        Cow::Borrowed(token)
-    } else {
-        Cow::Owned(subject::decode(token)?)
-    };
-    (1..=USER_BYTES_MAX).contains(&name.len()).then_some(name)
+    let name = subject::decode(token)?;
+    subject::valid_user(&name).then_some(name)
 }
