@@ -4,6 +4,7 @@
 //! ```sh
 //! cargo bench --bench node                 # 10,000 connections
 //! cargo bench --bench node -- --connections 19000 --rounds 20
+//! cargo bench --bench node -- --json /tmp/node.json   # the figures of each run as JSON, too (loadtest/measure reads it)
 //! ```
 //!
 //! The servers and the crowd of clients are processes of their own; CPU and memory are those of the server's process,
@@ -84,6 +85,10 @@ fn main() {
         nodes.push(node);
     }
     print_table(&floors, &nodes);
+    if let Some(place) = arguments.iter().position(|argument| argument == "--json") {
+        let text = serde_json::to_string_pretty(&as_json(&options, &floors, &nodes)).unwrap();
+        std::fs::write(&arguments[place + 1], text + "\n").expect("the file can be written");
+    }
 }
 
 struct FloorResult {
@@ -220,4 +225,35 @@ fn print_table(floors: &[FloorResult], nodes: &[NodeResult]) {
         let p99 = nodes.iter().map(|node| node.delay[which].p99).min().unwrap_or_default();
         println!("| delay of a push to one user, {name}: p50, p99 | {p50:.0?}, {p99:.0?} | p99 under 3 times quiet |");
     }
+}
+
+/// The figures of each run, with their units in the names.
+fn as_json(options: &Options, floors: &[FloorResult], nodes: &[NodeResult]) -> serde_json::Value {
+    let micros = |time: Duration| time.as_secs_f64() * 1e6;
+    let runs: Vec<serde_json::Value> = floors
+        .iter()
+        .zip(nodes)
+        .map(|(floor, node)| {
+            let [quiet, loaded] = node.delay;
+            serde_json::json!({
+                "floor_accepts_per_cpu_s": floor.accepts_per_cpu_s,
+                "floor_sends_per_cpu_s": floor.sends_per_cpu_s,
+                "bytes_a_connection": node.bytes_a_connection,
+                "logins_per_cpu_s": node.logins_per_cpu_s,
+                "deliveries_per_cpu_s": node.deliveries_per_cpu_s,
+                "idle_percent": node.idle_percent,
+                "push_p50_quiet_us": micros(quiet.p50),
+                "push_p99_quiet_us": micros(quiet.p99),
+                "push_p50_fanout_us": micros(loaded.p50),
+                "push_p99_fanout_us": micros(loaded.p99),
+                "drain_s": node.drain.as_secs_f64(),
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "connections": options.connections,
+        "rounds": options.rounds,
+        "reactors": options.reactors,
+        "runs": runs,
+    })
 }

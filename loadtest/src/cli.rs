@@ -2,7 +2,6 @@
 //! nothing about the load itself.
 
 use std::io::Write;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::plan::Target;
 use crate::result::Run;
+use crate::sources::Sources;
 use crate::{report, scenarios, server, worker};
 
 /// Loads a longwire gateway, or another WebSocket server, and tells the truth about it.
@@ -119,9 +119,9 @@ pub struct Options {
     /// The target's name in the result [default: longwire or raw]
     #[arg(long)]
     pub name: Option<String>,
-    /// Source addresses, repeated for several
-    #[arg(long)]
-    pub source: Vec<IpAddr>,
+    /// Source addresses, taken in turn: an address or a range (127.0.0.2-127.0.0.9); repeated for several
+    #[arg(long, value_name = "ADDRESS or FIRST-LAST")]
+    pub source: Vec<Sources>,
     /// The gateway's API
     #[arg(long, default_value = "http://127.0.0.1:9041")]
     pub api: String,
@@ -176,9 +176,9 @@ pub struct Options {
     /// How long a client stays (churn, soak)
     #[arg(long, value_parser = duration, default_value = "5s")]
     pub stay: Duration,
-    /// The share of the clients that stop reading (slow), 0 to 1
-    #[arg(long, default_value_t = 0.01)]
-    pub share: f64,
+    /// The share of the clients that stop reading (slow) [default: 0.01], or that reconnect (storm) [default: 0.95]
+    #[arg(long, value_parser = share)]
+    pub share: Option<f64>,
     /// The path of calls [default: load/echo where there is a NATS, else ping]
     #[arg(long)]
     pub path: Option<String>,
@@ -250,6 +250,12 @@ fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(format!("{text}: us, ms, s, m or h")),
     };
     Duration::try_from_secs_f64(number * scale).map_err(|error| format!("{text}: {error}"))
+}
+
+/// A share, more than none of it and not all.
+fn share(text: &str) -> Result<f64, String> {
+    let share = text.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
+    share.ok_or_else(|| format!("{text}: a number between 0 and 1"))
 }
 
 /// The exit code of a run that counts for nothing.
@@ -338,6 +344,16 @@ mod tests {
         assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
         assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
         assert!(duration("5 parsecs").is_err() && duration("").is_err());
+    }
+
+    #[test]
+    fn shares_lie_between_none_and_all() {
+        assert_eq!(share("0.5"), Ok(0.5));
+        assert!(
+            ["0", "1", "-1", "2", "half", ""]
+                .iter()
+                .all(|text| share(text).is_err())
+        );
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub struct Plan {
     pub subscribers: u32,
     /// Upgrades and logins under way at once; 0: no limit.
     pub window: u32,
+    /// How its process stands beside the others of this machine (`nice(2)`); 0: as any.
+    pub nice: i32,
     /// Which clients will be told to stop reading: those whose number modulo 1,000 is below this. They get small buffers.
     pub slow_per_mille: u32,
 }

@@ -62,6 +62,14 @@ pub struct Started {
     pub secret: String,
 }
 
+/// How the calling thread, and what it starts from now on, stands beside the others of this machine (`setpriority(2)`).
+pub fn nice(nice: i32) {
+    if nice != 0 {
+        // Below 0 it needs a privilege; without it the measuring is what it is, and says so by its lag.
+        let _ = rustix::process::setpriority_process(None, nice);
+    }
+}
+
 /// Lets this process and its children open as many descriptors as they may; how many that is.
 pub fn raise_descriptor_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};

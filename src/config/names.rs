@@ -16,6 +16,7 @@ pub(super) const TABLES: [(&str, &[&str]); 8] = [
             "trusted_proxies",
             "connections_max",
             "descriptor_table_per_reactor",
+            "pin_reactors",
         ],
     ),
     (

@@ -49,6 +49,7 @@ keys! {
         "server.node" => server.node,
         "server.reactors" => server.reactors,
         "server.descriptor_table_per_reactor" => server.descriptor_table_per_reactor,
+        "server.pin_reactors" => server.pin_reactors,
         // Connections were let in by the old policy; a new one would apply to some and not to others.
         "sessions.per_user_max" => sessions.per_user_max,
         "sessions.when_full" => sessions.when_full,

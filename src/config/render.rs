@@ -33,6 +33,7 @@ impl Settings {
         );
         out.plain("connections_max", server.connections_max);
         out.plain("descriptor_table_per_reactor", server.descriptor_table_per_reactor);
+        out.plain("pin_reactors", server.pin_reactors);
     }
 
     fn render_auth(&self, out: &mut Toml) {

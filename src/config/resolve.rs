@@ -150,6 +150,7 @@ impl<'a> Walk<'a> {
             trusted_proxies,
             connections_max: to_usize(section.number("connections_max", 0, Bounds::up_to(CONNECTIONS_MAX))),
             descriptor_table_per_reactor: section.boolean("descriptor_table_per_reactor", false),
+            pin_reactors: section.boolean("pin_reactors", true),
         }
     }
 

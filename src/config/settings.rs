@@ -80,6 +80,8 @@ pub struct Server {
     pub connections_max: usize,
     /// One descriptor table a reactor instead of one for the process.
     pub descriptor_table_per_reactor: bool,
+    /// Whether each reactor stays on a core of its own, where there are as many cores.
+    pub pin_reactors: bool,
 }
 
 /// A signature algorithm a key may be used with, one a key.

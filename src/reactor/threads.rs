@@ -8,7 +8,7 @@ use std::thread;
 use mio::{Poll, Waker};
 
 use super::listener::{self, Prepared};
-use super::{Reactor, descriptors, waker_token};
+use super::{Reactor, cores, descriptors, waker_token};
 use crate::config::{ListenAddress, Settings};
 use crate::links::{self, Command, Notice, Receiver, Sender, Wake};
 use crate::metrics::NodeCounters;
@@ -130,6 +130,12 @@ fn run<W: Wake + Send + Sync>(parts: Parts<W>, ready: &mpsc::Sender<io::Result<(
 }
 
 fn build<W: Wake>(parts: Parts<W>) -> io::Result<Reactor<Gateway, Waker, W>> {
+    if parts.settings.server.pin_reactors && !cores::pin(parts.number, parts.settings.server.reactors) {
+        tracing::debug!(
+            reactor = parts.number,
+            "not bound to a core: there is not exactly one for each reactor"
+        );
+    }
     if parts.settings.server.descriptor_table_per_reactor {
         descriptors::unshare_table().map_err(|error| {
             let advice = "set server.descriptor_table_per_reactor = false";

@@ -78,6 +78,7 @@ pub const ROOMS: &[Room] = &[
             Everywhere("mio"),
             Everywhere("socket2"),
             Everywhere("libc"),
+            In("cores", "rustix"),
             Everywhere("slab"),
             Everywhere("bytes"),
             Everywhere("fastrand"),

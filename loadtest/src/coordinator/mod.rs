@@ -20,6 +20,7 @@ use crate::publisher::Ledger;
 use crate::report::progress::Progress;
 use crate::result::Run;
 use crate::server::{self, Start, Started};
+use crate::sources::Sources;
 
 pub use publishing::Publishing;
 pub use watch::Usage;
@@ -27,9 +28,14 @@ use watch::Watch;
 use workers::{Said, Worker};
 
 /// Connections of one worker: descriptors are limited by process.
-const PER_WORKER: u32 = 15_000;
+pub const PER_WORKER: u32 = 15_000;
 /// How far ahead of now a schedule begins, microseconds: everybody has heard of it by then.
 const AHEAD_US: u64 = 200_000;
+
+/// In a storm, on one machine with the node: the clients that reconnect would be many machines' work, and must not take
+/// the node's cores for it; those who measure must not wait for a core, or they measure that.
+const STORMING_NICE: i32 = 19;
+const MEASURING_NICE: i32 = -10;
 
 /// A run under way.
 pub struct Load {
@@ -119,18 +125,26 @@ impl Load {
         let mark = fastrand::u32(1..);
         let (say, said) = channel();
         let mut workers = Vec::new();
+        if needs.storms {
+            server::nice(MEASURING_NICE);
+        }
         for (place, (first, count)) in shares(&options, needs.first_alone).into_iter().enumerate() {
             let plan = Plan {
                 run: mark,
                 first,
                 count,
                 targets: targets.clone(),
-                sources: options.source.clone(),
+                sources: options.source.iter().flat_map(Sources::addresses).collect(),
                 login: login.clone(),
                 topics: options.topics,
                 subscribers: options.subscribers,
                 window: options.window.unwrap_or(if needs.storms { 0 } else { 256 }),
                 slow_per_mille: needs.slow_per_mille,
+                nice: match (needs.storms, place) {
+                    (false, _) => 0,
+                    (true, 0) => MEASURING_NICE,
+                    (true, _) => STORMING_NICE,
+                },
             };
             workers.push(Worker::start(&binary, plan, place, &say)?);
         }
@@ -298,6 +312,10 @@ impl Load {
             Some(Answer::Tick(tick)) => {
                 if let Some(lag) = Delays::from_text(&tick.lag) {
                     self.watch.lag(&lag);
+                    if place == 0 {
+                        // How late the one who measures was: what a thread with next to nothing to do waits for a core.
+                        self.phase.entry("lag".to_owned()).or_default().add(&lag);
+                    }
                     if measuring {
                         worker.lag.add(&lag);
                     }

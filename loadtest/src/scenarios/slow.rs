@@ -1,5 +1,6 @@
-//! `slow`: a share of the clients stops reading while large pushes go to them; pushes to the others are measured before
-//! and during. Leaves the p99 of both and how many slow clients the gateway closed.
+//! `slow`: a share of the clients stops reading while large pushes go to them; pushes to the others are measured when all
+//! is quiet, while the same large pushes go to the same clients who still read, and when these do not. Leaves the p99 of
+//! all three and how many slow clients the gateway closed.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use super::enter;
 use crate::cli::Options;
 use crate::coordinator::{Load, Needs};
 use crate::http;
+use crate::node::Inside;
 use crate::plan::Command;
 use crate::publisher::To;
 use crate::result::Run;
@@ -19,7 +21,7 @@ const EACH: f64 = 120.0;
 
 pub fn run(options: Options) -> Result<Run, String> {
     let (rate, lasts, bytes) = (options.rate.unwrap_or(500.0), options.duration_or(20), options.bytes);
-    let slow_per_mille = ((options.share.clamp(0.0, 1.0) * 1_000.0).round() as u32).clamp(1, 999);
+    let slow_per_mille = ((options.share.unwrap_or(0.01) * 1_000.0).round() as u32).clamp(1, 999);
     let needs = Needs {
         slow_per_mille,
         bus: options.bus,
@@ -36,19 +38,28 @@ pub fn run(options: Options) -> Result<Run, String> {
     enter(&mut load)?;
     load.measure()?;
     let closed_before = closed(&load)?;
+    let before = Inside::of(&load);
     let when = load.soon(rate, lasts / 2);
     load.publish("pushing, all read", when, quickly.clone(), bytes)?;
     let quiet = load.phase_delays("pushing, all read", "push")?;
-    load.phase.clear();
+    Inside::of(&load).since(&before).leave(&mut load, "quiet");
+    // What large pushes do is not what slow readers do: first the same ones, to clients who read them.
+    let beside_large = |load: &mut Load, doing: &str, when: &str| {
+        load.phase.clear();
+        let before = Inside::of(load);
+        let healthy = load.begin_publish(load.soon(rate, lasts / 2), quickly.clone(), bytes)?;
+        let large = load.soon(count * EACH / (lasts.as_secs_f64() / 2.0).max(0.1), lasts / 2);
+        let filling = load.begin_publish(large, slowly.clone(), LARGE)?;
+        load.end_publish(doing, healthy)?;
+        load.end_publish(doing, filling)?;
+        let delays = load.phase_delays(doing, "push")?;
+        Inside::of(load).since(&before).leave(load, when);
+        Ok::<_, String>(delays)
+    };
+    let large = beside_large(&mut load, "pushing, all read large ones too", "large")?;
     load.tell(&Command::Slow { stop: true })?;
     load.pass("some stop reading", Duration::from_millis(300))?;
-    let when = load.soon(rate, lasts / 2);
-    let healthy = load.begin_publish(when, quickly, bytes)?;
-    let large = load.soon(count * EACH / (lasts.as_secs_f64() / 2.0).max(0.1), lasts / 2);
-    let filling = load.begin_publish(large, slowly, LARGE)?;
-    load.end_publish("pushing, some do not read", healthy)?;
-    load.end_publish("pushing, some do not read", filling)?;
-    let during = load.phase_delays("pushing, some do not read", "push")?;
+    let during = beside_large(&mut load, "pushing, some do not read", "slow")?;
     // A close is counted when it is over, at the latest two seconds after its frame.
     load.pass("the gateway closes", Duration::from_secs(3))?;
     // The gateway says how many it closed: they themselves will hear of it only when they have read all that came before.
@@ -59,11 +70,16 @@ pub fn run(options: Options) -> Result<Run, String> {
     load.figure("slow_clients_closed", gone);
     load.figure("push_p50_quiet_us", quiet.at(0.5) as f64);
     load.figure("push_p99_quiet_us", quiet.at(0.99) as f64);
+    load.figure("push_p99_large_us", large.at(0.99) as f64);
     load.figure("push_p50_slow_us", during.at(0.5) as f64);
     load.figure("push_p99_slow_us", during.at(0.99) as f64);
     load.figure(
         "push_p99_slow_over_quiet",
         during.at(0.99) as f64 / quiet.at(0.99).max(1) as f64,
+    );
+    load.figure(
+        "push_p99_slow_over_large",
+        during.at(0.99) as f64 / large.at(0.99).max(1) as f64,
     );
     load.settle()?;
     Ok(load.finish())

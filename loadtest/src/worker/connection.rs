@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use nix::sys::socket::sockopt;
 
 use super::accounts::{Calls, Tracker};
 use super::client_frames as frames;
@@ -190,8 +191,9 @@ impl Socket {
             socket.set_recv_buffer_size(4 * 1024)?;
         }
         if let Some(source) = source {
-            // With its neighbours the same port may serve several sources, and one source several targets.
-            socket.set_reuse_address(true)?;
+            // The port is chosen when the target is known: each pair of source and target has a whole range of ports. A
+            // plain `bind` takes a port of the source for all targets together.
+            nix::sys::socket::setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
             socket.bind(&SocketAddr::new(source, 0).into())?;
         }
         match socket.connect(&address.into()) {
@@ -237,5 +239,24 @@ impl Source for Socket {
             Self::Tcp(stream) => stream.deregister(registry),
             Self::Unix(stream) => stream.deregister(registry),
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_is_taken_and_its_port_chosen_with_the_target() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = Target::Tcp(listener.local_addr().unwrap(), "/ws".to_owned());
+        let source: IpAddr = "127.0.0.2".parse().unwrap();
+        let Socket::Tcp(stream) = Socket::connect(&target, Some(source), false).unwrap() else {
+            panic!("a TCP target")
+        };
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), source);
+        assert!(nix::sys::socket::getsockopt(&stream, sockopt::IpBindAddressNoPort).unwrap());
     }
 }

@@ -91,6 +91,7 @@ pub fn run() -> Result<(), String> {
     let mut lines = io::stdin().lines();
     let plan = lines.next().and_then(Result::ok).ok_or("no plan on standard input")?;
     let plan: Plan = serde_json::from_str(&plan).map_err(|error| format!("the plan: {error}"))?;
+    crate::server::nice(plan.nice);
     drop(lines); // it holds the lock that the reading thread needs
     let mut worker = Worker::new(plan)?;
     let waker = worker.waker()?;

@@ -17,6 +17,7 @@ const OTHERS: &[(&str, &str, &[&str])] = &[
     ("server", "trusted_proxies", &["[]", "['::1', 'fd00::/8', 'unix']"]),
     ("server", "connections_max", &["1000"]),
     ("server", "descriptor_table_per_reactor", &["true"]),
+    ("server", "pin_reactors", &["false"]),
     ("auth", "user_claim", &["'name \"quoted\" \\ and more'"]),
     ("auth", "leeway", &["'0s'", "'1m1ms'"]),
     ("auth", "require_exp", &["false"]),

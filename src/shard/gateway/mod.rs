@@ -34,9 +34,9 @@ use notices::Notices;
 use topics::{Subscription, Topics};
 use users::Users;
 
-/// Token checks a turn, in units of `Verifier::cost` (about 5 µs): a reconnect storm spends at most some 2 ms of a turn
+/// Token checks a turn, in units of `Verifier::cost` (about 5 µs): a reconnect storm spends at most some 0.5 ms of a turn
 /// on cryptography, and what is over waits its turn in the order of its coming.
-const TOKEN_COST_A_TURN: u32 = 400;
+const TOKEN_COST_A_TURN: u32 = 100;
 /// Slow consumers closed in one turn when the node's outbound budget is spent.
 const EVICTIONS_A_TURN: usize = 64;
 
