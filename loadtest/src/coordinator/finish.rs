@@ -33,6 +33,7 @@ pub fn head(scenario: &str, options: &Options) -> Run {
         "duration_s",
         options.duration.map(|time| time.as_secs_f64().to_string()),
     );
+    set("storms", (scenario == "storm").then(|| options.storms.to_string()));
     set("workers", options.workers.map(|workers| workers.to_string()));
     set("started", options.start.then(|| options.set.join(" ")));
     set("topics", (options.topics > 0).then(|| options.topics.to_string()));
