@@ -43,6 +43,7 @@ pub(super) const TABLES: [(&str, &[&str]); 8] = [
             "outbound_bytes",
             "outbound_total_bytes",
             "messages_per_second",
+            "logins_per_second",
             "connections_per_ip",
             "topics_per_connection",
         ],

@@ -89,6 +89,7 @@ keys! {
         "limits.outbound_bytes" => limits.outbound_bytes,
         "limits.outbound_total_bytes" => limits.outbound_total_bytes,
         "limits.messages_per_second" => limits.messages_per_second,
+        "limits.logins_per_second" => limits.logins_per_second,
         "limits.connections_per_ip" => limits.connections_per_ip,
         "limits.topics_per_connection" => limits.topics_per_connection,
         // Those of `api.keys_file` too.

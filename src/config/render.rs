@@ -87,6 +87,7 @@ impl Settings {
         out.bytes("outbound_bytes", limits.outbound_bytes);
         out.bytes("outbound_total_bytes", limits.outbound_total_bytes);
         out.plain("messages_per_second", limits.messages_per_second);
+        out.plain("logins_per_second", limits.logins_per_second);
         out.plain("connections_per_ip", limits.connections_per_ip);
         out.plain("topics_per_connection", limits.topics_per_connection);
     }

@@ -240,6 +240,8 @@ impl<'a> Walk<'a> {
             outbound_total_bytes: to_usize(total),
             messages_per_second: u32::try_from(section.number("messages_per_second", 0, Bounds::up_to(1_000_000)))
                 .unwrap_or(u32::MAX),
+            logins_per_second: u32::try_from(section.number("logins_per_second", 0, Bounds::up_to(1_000_000)))
+                .unwrap_or(u32::MAX),
             connections_per_ip: to_usize(section.number("connections_per_ip", 0, Bounds::up_to(CONNECTIONS_MAX))),
             topics_per_connection: to_usize(section.number(
                 "topics_per_connection",

@@ -7,6 +7,7 @@ mod bus;
 mod gather;
 mod lifecycle;
 mod outbox;
+mod pace;
 mod places;
 mod router;
 mod sessions;
@@ -193,6 +194,7 @@ async fn serve(
     tokio::spawn(outbox::run(Arc::clone(&state), notices, bell));
     let (stop_api, api_stopped) = api::start(Arc::clone(&state), api);
     tokio::spawn(systemd::watch(Arc::clone(&state)));
+    tokio::spawn(pace::run(Arc::clone(&state)));
     state.set_started();
     systemd::ready();
     started();

@@ -141,6 +141,12 @@ impl Node {
             &[],
             self.shared.users() as u64,
         )?;
+        page.gauge(
+            "longwire_logins_max_per_second",
+            "Logins a second that the node takes beside its other work, as it announces to the cluster.",
+            &[],
+            u64::from(self.shared.logins_max_per_s()),
+        )?;
         page.counter(
             "longwire_accepted",
             "Sockets accepted.",

@@ -9,7 +9,7 @@ mod users;
 
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use addresses::Addresses;
@@ -29,7 +29,14 @@ pub struct Shared {
     places: OwnLine,
     addresses: Addresses,
     users: Users,
+    logins_cap_per_s: AtomicU32,
+    logins_per_s: AtomicU32,
+    drain_pace_per_s: AtomicU32,
 }
+
+/// Logins a second that a reactor takes beside its other work: a twentieth of what one does with HS256 tokens when it does
+/// nothing else (docs/performance.md), so that a node can promise it without a look at what it is doing.
+pub const LOGINS_PER_S_A_REACTOR: u32 = 1_000;
 
 /// What one reactor writes and others read. On cache lines of its own, so that reactors do not slow each other down:
 /// 128 bytes, because x86 fetches lines in pairs.
@@ -38,8 +45,18 @@ pub struct Shared {
 struct ReactorCell {
     outbound_bytes: AtomicUsize,
     last_beat_us: AtomicU64,
+    logins_max_per_s: AtomicU32,
     filter: NameFilter,
     topic_filter: NameFilter,
+}
+
+impl ReactorCell {
+    fn new() -> Self {
+        let cell = Self::default();
+        // Before its first turn a reactor has not said so itself, and somebody may ask.
+        cell.logins_max_per_s.store(LOGINS_PER_S_A_REACTOR, Ordering::Relaxed);
+        cell
+    }
 }
 
 /// A number on a cache line of its own.
@@ -56,11 +73,14 @@ impl Shared {
             started: Instant::now(),
             name_hasher: foldhash::quality::RandomState::default(),
             draining: AtomicBool::new(false),
-            reactors: (0..reactors).map(|_| ReactorCell::default()).collect(),
+            reactors: (0..reactors).map(|_| ReactorCell::new()).collect(),
             connections: OwnLine::default(),
             places: OwnLine::default(),
             addresses: Addresses::new(),
             users: Users::new(reactors),
+            logins_cap_per_s: AtomicU32::new(0),
+            logins_per_s: AtomicU32::new(0),
+            drain_pace_per_s: AtomicU32::new(LOGINS_PER_S_A_REACTOR),
         }
     }
 
@@ -188,6 +208,48 @@ impl Shared {
     /// From now on it takes nobody new. There is no way back.
     pub fn set_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// How many newcomers a second the node takes at the most (`limits.logins_per_second`); 0: as many as it can.
+    pub fn logins_cap_set(&self, per_s: u32) {
+        self.logins_cap_per_s.store(per_s, Ordering::Relaxed);
+    }
+
+    /// A reactor's share of that cap, at least 1; `None` without one.
+    pub fn logins_cap_a_reactor(&self) -> Option<u32> {
+        let cap = self.logins_cap_per_s.load(Ordering::Relaxed);
+        (cap > 0).then(|| (cap / self.reactors() as u32).max(1))
+    }
+
+    /// A reactor says how many logins a second it takes now beside its other work.
+    pub fn logins_max_set(&self, reactor: usize, per_s: u32) {
+        self.reactors[reactor].logins_max_per_s.store(per_s, Ordering::Relaxed);
+    }
+
+    /// What the reactors take together: the rate that the node announces.
+    pub fn logins_max_per_s(&self) -> u32 {
+        let all = self.reactors.iter();
+        all.map(|cell| cell.logins_max_per_s.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many logins there were in the last second.
+    pub fn logins_set(&self, per_s: u32) {
+        self.logins_per_s.store(per_s, Ordering::Relaxed);
+    }
+
+    /// As `logins_set` last said.
+    pub fn logins_per_s(&self) -> u32 {
+        self.logins_per_s.load(Ordering::Relaxed)
+    }
+
+    /// How many clients a second the rest of the cluster takes over from this node while it drains.
+    pub fn drain_pace_set(&self, per_s: u32) {
+        self.drain_pace_per_s.store(per_s.max(1), Ordering::Relaxed);
+    }
+
+    /// As `drain_pace_set` last said; at least 1.
+    pub fn drain_pace_per_s(&self) -> u32 {
+        self.drain_pace_per_s.load(Ordering::Relaxed)
     }
 
     /// A reactor finished a turn.

@@ -54,13 +54,17 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     }
 
     fn accept(&mut self) {
+        let now_us = self.shard.engine.now().us;
         for number in 0..self.listeners.len() {
-            for _ in 0..ACCEPTS_A_TURN {
+            for _ in 0..self.admission.allowed(now_us, ACCEPTS_A_TURN) {
                 if !self.listeners[number].is_ready() {
                     break;
                 }
                 match self.listeners[number].accept() {
-                    Ok(Some((stream, peer))) => self.open(stream, peer),
+                    Ok(Some((stream, peer))) => {
+                        self.admission.took();
+                        self.open(stream, peer);
+                    }
                     Ok(None) => break,
                     Err(error) if listener::is_exhaustion(&error) => {
                         let now_ms = self.shard.engine.now().ms();

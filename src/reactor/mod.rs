@@ -5,6 +5,7 @@
 //! Everything is edge-triggered: a socket is registered once for both directions, and what it can do is remembered in
 //! two bits until a call says that it cannot.
 
+mod admission;
 mod cores;
 pub mod descriptors;
 mod egress;
@@ -24,6 +25,7 @@ use crate::links::{Receiver, Sender, Wake};
 use crate::metrics::counters::ReactorCounters;
 use crate::node::Shared;
 use crate::shard::{Application, Key, Next, Now, Shard};
+use admission::Admission;
 use listener::{Gate, Listener};
 use socket::Stream;
 
@@ -75,6 +77,7 @@ pub struct Reactor<A: Application, InWake, OutWake> {
     events: Events,
     listeners: Vec<Listener>,
     gate: Gate,
+    admission: Admission,
     /// By slab index, beside the shard's slots: a socket costs 16 bytes here.
     slots: Vec<Option<Slot>>,
     shard: Shard<A>,
@@ -85,6 +88,10 @@ pub struct Reactor<A: Application, InWake, OutWake> {
     unread: VecDeque<Key>,
     node: Arc<Shared>,
     work_left: Next,
+    /// The last wait brought as many events as it may: more are waiting.
+    events_full: bool,
+    /// The inbox was not emptied.
+    commands_left: bool,
 }
 
 impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
@@ -109,6 +116,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             events: Events::with_capacity(EVENTS_A_TURN),
             listeners,
             gate: Gate::new(),
+            admission: Admission::new(),
             slots: Vec::new(),
             shard,
             inbox,
@@ -117,6 +125,8 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             unread: VecDeque::new(),
             node,
             work_left: Next::Idle,
+            events_full: false,
+            commands_left: false,
         })
     }
 
@@ -145,12 +155,33 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
         self.reap_closed();
         let reactor = self.shard.engine.reactor();
         self.node.beat(reactor);
+        let ended_us = self.node.now_us();
+        self.see_to_admission(reactor, started_us, ended_us);
         let counters = self.counters();
-        counters.turn.record(self.node.now_us().saturating_sub(started_us));
+        counters.turn.record(ended_us.saturating_sub(started_us));
         let outbound_bytes = self.shard.engine.outbound_bytes();
         counters.outbound_bytes.set(outbound_bytes as u64);
         self.node.outbound_set(reactor, outbound_bytes);
         Ok(())
+    }
+
+    /// Lets newcomers in more slowly while the reactor is behind with those who are here. Fan-outs, closed sockets and
+    /// newcomers that wait are no sign of that: nobody waits for them.
+    fn see_to_admission(&mut self, reactor: usize, began_us: u64, ended_us: u64) {
+        let left_over =
+            self.events_full || !self.unread.is_empty() || self.shard.engine.has_urgent() || self.commands_left;
+        self.admission.set_cap(self.node.logins_cap_a_reactor());
+        if self.admission.turned(began_us, ended_us, left_over)
+            && self.gate.says(ended_us / 1_000)
+            && let Some(per_s) = self.admission.held_back_to()
+        {
+            tracing::info!(
+                reactor,
+                per_s,
+                "behind with those who are connected: newcomers are let in more slowly"
+            );
+        }
+        self.node.logins_max_set(reactor, self.admission.promised_per_s());
     }
 
     fn counters(&self) -> &ReactorCounters {
@@ -165,27 +196,38 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             || engine.has_dead()
             || engine.has_readable_again()
             || !self.unread.is_empty()
-            || (self.gate.is_open() && self.listeners.iter().any(Listener::is_ready))
+    }
+
+    /// Whether newcomers wait whom nothing but the rate of admission keeps out.
+    fn newcomers_wait(&self) -> bool {
+        self.gate.is_open() && self.listeners.iter().any(Listener::is_ready)
     }
 
     fn wait(&mut self) -> io::Result<()> {
-        let now_ms = self.node.now_us() / 1_000;
-        let wait_ms = if self.is_busy() || (self.shard.takes_commands() && !self.inbox.prepare_sleep()) {
-            0
-        } else {
-            let work_at_ms = if let Next::At(at_ms) = self.work_left {
-                Some(at_ms)
+        let now_us = self.node.now_us();
+        let now_ms = now_us / 1_000;
+        let admits_us = self
+            .newcomers_wait()
+            .then(|| self.admission.next_us(now_us).unwrap_or(0));
+        let wait_ms =
+            if self.is_busy() || admits_us == Some(0) || (self.shard.takes_commands() && !self.inbox.prepare_sleep()) {
+                0
             } else {
-                None
+                let work_at_ms = if let Next::At(at_ms) = self.work_left {
+                    Some(at_ms)
+                } else {
+                    None
+                };
+                let admits_ms = admits_us.map(|at_us| at_us.div_ceil(1_000));
+                [self.shard.next_due_ms(), work_at_ms, self.gate.reopens_ms(), admits_ms]
+                    .into_iter()
+                    .flatten()
+                    .map(|at_ms| at_ms.saturating_sub(now_ms))
+                    .fold(IDLE_WAIT_MS, u64::min)
             };
-            [self.shard.next_due_ms(), work_at_ms, self.gate.reopens_ms()]
-                .into_iter()
-                .flatten()
-                .map(|at_ms| at_ms.saturating_sub(now_ms))
-                .fold(IDLE_WAIT_MS, u64::min)
-        };
         let polled = self.poll.poll(&mut self.events, Some(Duration::from_millis(wait_ms)));
         self.inbox.awake();
+        self.events_full = self.events.iter().count() >= EVENTS_A_TURN;
         let unix_ms = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| since.as_millis());
@@ -203,6 +245,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     }
 
     fn drain_inbox(&mut self) {
+        self.commands_left = false;
         for _ in 0..COMMANDS_A_TURN {
             if !self.shard.takes_commands() {
                 return;
@@ -210,6 +253,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             let Some(command) = self.inbox.take() else { return };
             self.shard.command(command);
         }
+        self.commands_left = true;
         // What is over keeps the next wait from sleeping: `prepare_sleep` sees it.
     }
 

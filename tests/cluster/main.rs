@@ -23,6 +23,7 @@ mod narrow;
 mod pushes_api;
 mod pushes_bus;
 mod pushes_order;
+mod rolling;
 mod servers;
 mod sessions;
 mod sessions_race;

@@ -40,6 +40,7 @@ const OTHERS: &[(&str, &str, &[&str])] = &[
     ("limits", "outbound_bytes", &["'1GiB'", "3_000_000"]),
     ("limits", "outbound_total_bytes", &["512", "'3GiB'"]),
     ("limits", "messages_per_second", &["20"]),
+    ("limits", "logins_per_second", &["500"]),
     ("limits", "connections_per_ip", &["9"]),
     ("limits", "topics_per_connection", &["1"]),
     (

@@ -20,6 +20,8 @@ pub async fn cluster(State(api): State<Arc<Api>>) -> Response {
             "version": member.version,
             "since_ms": member.since_ms,
             "connections": member.connections,
+            "logins_per_s": member.logins_per_s,
+            "logins_max_per_s": member.logins_max_per_s,
             "state": if member.draining { "draining" } else { "up" },
         })
     });

@@ -93,6 +93,8 @@ impl Bus for Local {
             version: env!("CARGO_PKG_VERSION").into(),
             since_ms: self.since_ms,
             connections: self.shared.places() as u64,
+            logins_per_s: self.shared.logins_per_s(),
+            logins_max_per_s: self.shared.logins_max_per_s(),
             draining: self.shared.draining(),
         }]
     }

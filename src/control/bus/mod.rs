@@ -81,6 +81,10 @@ pub struct Member {
     pub since_ms: u64,
     /// Its open connections.
     pub connections: u64,
+    /// Logins a second that it has now.
+    pub logins_per_s: u32,
+    /// Logins a second that it takes beside its other work.
+    pub logins_max_per_s: u32,
     /// Whether it is draining.
     pub draining: bool,
 }

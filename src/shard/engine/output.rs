@@ -87,6 +87,11 @@ impl<S> Engine<S> {
         !self.urgent.is_empty() || !self.bulk.is_empty()
     }
 
+    /// Whether anybody waits to be written to who is not part of a fan-out.
+    pub fn has_urgent(&self) -> bool {
+        !self.urgent.is_empty()
+    }
+
     /// The socket took less than it was given: no write until it says that it can.
     pub fn write_blocked(&mut self, key: Key) {
         if let Some(connection) = self.get_mut(key) {

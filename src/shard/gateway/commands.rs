@@ -145,6 +145,7 @@ impl Gateway {
         self.verifier = verifier;
         self.permission_sets = PermissionSets::new(&settings.auth);
         self.connections_max = connections_max(&settings, self.connections_allowed);
+        self.node.logins_cap_set(settings.limits.logins_per_second);
         engine.set_rules(rules(&settings));
         self.settings = Arc::new(settings);
     }

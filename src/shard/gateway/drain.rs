@@ -1,5 +1,10 @@
 //! Emptying the reactor before it stops: every connection is closed with 1012, spread over the drain window, and each
 //! is told its own moment to reconnect, so that the other nodes see a stream and not a wave.
+//!
+//! The stream is as fast as the others take it (`node::Shared::drain_pace_per_s`, which control keeps). Closes are spread
+//! evenly over the window, and the waits that clients are told evenly over the time that the pace needs for all of them.
+//! The sum of the two is spread over the longer one at the least, so that no more come back in a second than the pace, or
+//! than are closed in one.
 
 use super::{Gateway, Session};
 use crate::links::Notice;
@@ -12,13 +17,13 @@ use crate::shard::engine::Engine;
 const CLOSES_A_TURN: u32 = 256;
 /// How often the drain looks at the clock.
 const STEP_MS: u64 = 10;
-/// Moments to come back that are given out at least: a second of them, one a millisecond. A larger crowd gets one each,
-/// so that even if a node closes all at once no more than 1,000 a second come back.
-const SLOTS_MIN: u64 = 1_000;
+/// Moments to come back are given out over this time at least, so that even a small node's clients do not come at once.
+const SPREAD_MIN_US: u64 = 1_000_000;
+/// Up to so many clients a moment is a millisecond at the least, so that no two are told the same. With more of them that
+/// would keep the last away for longer than the others need.
+const CLIENTS_TOLD_APART: u64 = 10_000;
 /// Nobody is told to come back sooner: the balancer must have seen that this node is gone.
 const RETRY_MIN_MS: u64 = 100;
-/// A prime: consecutive closes get slots far apart, and as long as it does not divide their number, each another.
-const SLOT_STRIDE: u64 = 7_919;
 
 /// A drain under way.
 pub(super) struct Drain {
@@ -41,10 +46,12 @@ impl Drain {
 
     /// When the next client that is closed shall come back. Every client of the node has a moment of its own: each
     /// reactor gives out those that leave its own number as the rest.
-    fn retry_ms(&self, reactor: u64, reactors: u64) -> u64 {
-        let mut slots = self.total.max(SLOTS_MIN / reactors);
-        slots += u64::from(slots.is_multiple_of(SLOT_STRIDE));
-        RETRY_MIN_MS + self.closed * SLOT_STRIDE % slots * reactors + reactor
+    fn retry_ms(&self, reactor: u64, reactors: u64, pace_per_s: u64) -> u64 {
+        let apart = self.total * reactors <= CLIENTS_TOLD_APART;
+        let slot_us = (1_000_000 / pace_per_s.max(1)).max(if apart { 1_000 } else { 1 });
+        let slots = self.total.max(SPREAD_MIN_US / slot_us / reactors).max(1);
+        let slot = self.closed * stride(slots) % slots * reactors + reactor;
+        RETRY_MIN_MS + slot * slot_us / 1_000
     }
 
     /// How many connections should be closed by now. The reactors take turns: each begins its share of a step later than
@@ -59,6 +66,22 @@ impl Drain {
             (self.total * elapsed_ms * reactors + begun) / (self.window_ms * reactors)
         }
     }
+}
+
+/// How far the moment of one close is from that of the next. Multiples of the golden ratio's inverse lie as evenly as can be
+/// wherever one stops (Knuth, volume 3, 6.4, theorem S), so that the moments do not pile up with the closes; and as it has
+/// no factor in common with the number of slots, each has another.
+fn stride(slots: u64) -> u64 {
+    let gcd = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    let golden = (slots * 618 / 1_000).max(1);
+    (golden..golden + slots)
+        .find(|&stride| gcd(stride, slots) == 1)
+        .unwrap_or(1)
 }
 
 impl Gateway {
@@ -81,6 +104,7 @@ impl Gateway {
             return Next::Idle;
         };
         let now_ms = engine.now().ms();
+        let pace_per_s = u64::from(self.node.drain_pace_per_s());
         let due = drain.due(now_ms, engine.reactor() as u64, reactors);
         let mut budget = CLOSES_A_TURN;
         while drain.closed < due && budget > 0 && drain.cursor < engine.slots() {
@@ -91,7 +115,7 @@ impl Gateway {
             };
             match connection.stage() {
                 Stage::Unauthenticated | Stage::Open => {
-                    let retry_ms = drain.retry_ms(engine.reactor() as u64, reactors);
+                    let retry_ms = drain.retry_ms(engine.reactor() as u64, reactors, pace_per_s);
                     let reason = CloseReason::Drain;
                     engine.close_with(key, reason, reason.code(), &format!("retry_ms={retry_ms}"));
                     drain.closed += 1;

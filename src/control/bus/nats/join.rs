@@ -43,6 +43,8 @@ impl Own {
             version: env!("CARGO_PKG_VERSION").into(),
             since_ms: self.since_ms,
             connections: self.shared.places() as u64,
+            logins_per_s: self.shared.logins_per_s(),
+            logins_max_per_s: self.shared.logins_max_per_s(),
             state,
             holds_name,
         }

@@ -100,6 +100,8 @@ impl Members {
                 version: beat.version.clone(),
                 since_ms: beat.since_ms,
                 connections: beat.connections,
+                logins_per_s: beat.logins_per_s,
+                logins_max_per_s: beat.logins_max_per_s,
                 draining: beat.state == Standing::Draining,
             },
             seen_ms: now_ms,

@@ -410,6 +410,8 @@ impl Bus for Nats {
             version: env!("CARGO_PKG_VERSION").into(),
             since_ms: core.own.since_ms,
             connections: core.own.shared.places() as u64,
+            logins_per_s: core.own.shared.logins_per_s(),
+            logins_max_per_s: core.own.shared.logins_max_per_s(),
             draining: core.own.shared.draining(),
         });
         members.sort_by(|a, b| (&a.name, a.since_ms).cmp(&(&b.name, b.since_ms)));

@@ -50,6 +50,13 @@ pub struct Beat {
     pub since_ms: u64,
     /// Its open connections.
     pub connections: u64,
+    /// Logins a second that it has now, and that it takes beside its other work. A node that does not say (an older
+    /// version) takes what one reactor does.
+    #[serde(default)]
+    pub logins_per_s: u32,
+    /// See `logins_per_s`.
+    #[serde(default = "one_reactor")]
+    pub logins_max_per_s: u32,
     /// Where it is in its life.
     pub state: Standing,
     /// Whether it holds its name: false while it is asking for it.
@@ -66,6 +73,10 @@ impl Beat {
     pub fn write_epoch(epoch: u64) -> String {
         format!("{epoch:016x}")
     }
+}
+
+fn one_reactor() -> u32 {
+    crate::node::LOGINS_PER_S_A_REACTOR
 }
 
 /// An epoch as a number.

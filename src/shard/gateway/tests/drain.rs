@@ -40,7 +40,7 @@ fn closes_are_spread_over_the_window() {
 
 #[test]
 fn everybody_of_the_node_gets_a_moment_of_its_own() {
-    // The second is a multiple of the stride between two moments, the third a node of reactors that differ in size.
+    // The third is a node of reactors that differ in size.
     for sizes in [vec![10, 10], vec![7_919], vec![600, 500, 1], vec![1_200]] {
         let node = Arc::new(Shared::new(sizes.len(), 7));
         let mut moments = BTreeSet::new();
@@ -61,6 +61,61 @@ fn everybody_of_the_node_gets_a_moment_of_its_own() {
         assert!(*first >= 100 && last - first >= 500, "{sizes:?}: {first} to {last}");
         let most = 100 + (sizes.iter().max().unwrap() * sizes.len() + sizes.len()).max(1_000) as u64;
         assert!(*last <= most, "{sizes:?}: {last}");
+    }
+}
+
+/// When each of `count` clients is back, milliseconds after the drain began, in order.
+fn comebacks(pace_per_s: u32, count: usize, window_ms: u64) -> Vec<u64> {
+    let mut world = World::new(settings());
+    world.node.drain_pace_set(pace_per_s);
+    let mut keys = crowd(&mut world, count);
+    world.shard.command(Command::Drain { window_ms });
+    let (mut back, mut now_ms) = (Vec::new(), 0);
+    while !keys.is_empty() {
+        world.shard.run();
+        back.extend(sent_away(&mut world, &mut keys).into_iter().map(|retry| now_ms + retry));
+        world.pass(10);
+        now_ms += 10;
+    }
+    world.end();
+    back.sort_unstable();
+    back
+}
+
+/// The most of these moments that lie within one second.
+fn most_in_a_second(moments: &[u64]) -> usize {
+    let within = |from: usize| {
+        moments[from..]
+            .iter()
+            .take_while(|&&at| at < moments[from] + 1_000)
+            .count()
+    };
+    (0..moments.len()).map(within).max().unwrap_or(0)
+}
+
+#[test]
+fn no_more_come_back_in_a_second_than_the_others_take() {
+    // Closed all at once, within less time than the pace needs, and within far more.
+    for (pace_per_s, count, window_ms) in [(50, 300, 0), (50, 500, 2_000), (200, 400, 8_000), (20, 40, 1_000)] {
+        let back = comebacks(pace_per_s, count, window_ms);
+        assert_eq!(back.len(), count);
+        let most = most_in_a_second(&back);
+        // A tenth and two more: moments of closes and of waits are rounded to steps.
+        assert!(
+            most <= pace_per_s as usize * 11 / 10 + 2,
+            "{most} in a second of {count}, at {pace_per_s} a second over {window_ms} ms"
+        );
+    }
+}
+
+#[test]
+fn nobody_is_kept_away_for_longer_than_the_pace_needs() {
+    for (pace_per_s, count, window_ms) in [(50, 300, 0), (5, 3, 0), (2_000, 11_000, 3_000)] {
+        let back = comebacks(pace_per_s, count, window_ms);
+        let needed_ms = 1_000 * count as u64 / u64::from(pace_per_s);
+        let last_ms = back.last().unwrap();
+        let most_ms = window_ms + needed_ms.max(1_000) + 200;
+        assert!(*last_ms <= most_ms, "the last of {count} is back after {last_ms} ms");
     }
 }
 

@@ -17,6 +17,8 @@ fn beat(node: &str, epoch: u64, since_ms: u64, holds_name: bool) -> Beat {
         version: "0".into(),
         since_ms,
         connections: 3,
+        logins_per_s: 10,
+        logins_max_per_s: 100,
         state: Standing::Up,
         holds_name,
     }
