@@ -88,13 +88,7 @@ fn running(looked: &Looked<'_>) -> Option<Row> {
     let row = Row::count("descriptors_now", limit, needed(looked))
         .holds(holds(looked, limit))
         .note(format!("pid {}, which runs now", process.pid));
-    Some(row.mend(|| match process.of_unit {
-        true => "sudo systemctl daemon-reload && sudo systemctl restart longwire".into(),
-        false => format!(
-            "kill {} && sudo systemctl start longwire   # it runs outside of systemd",
-            process.pid
-        ),
-    }))
+    Some(row.mend(|| "sudo systemctl daemon-reload && sudo systemctl restart longwire".into()))
 }
 
 fn nr_open(looked: &Looked<'_>) -> Row {

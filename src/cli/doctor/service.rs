@@ -14,15 +14,13 @@ const UNIT: &str = "longwire.service";
 pub(super) struct Service {
     /// As systemd would start it.
     pub unit: Option<Unit>,
-    /// The process that serves now, the unit's own where there are several.
+    /// The process that serves now: the unit's where there is one, and no other, which is somebody else's business.
     pub running: Option<Process>,
 }
 
 /// A process that serves.
 pub(super) struct Process {
     pub pid: u64,
-    /// Whether it is the unit's.
-    pub of_unit: bool,
     /// Its hard limit, to which a longwire raises the soft one.
     pub descriptors: Option<u64>,
     pub resident_bytes: u64,
@@ -30,10 +28,9 @@ pub(super) struct Process {
 
 impl Service {
     pub fn find(root: &Root) -> Self {
-        Self {
-            unit: unit::service(root, UNIT),
-            running: running(root),
-        }
+        let unit = unit::service(root, UNIT);
+        let running = running(root, unit.is_some());
+        Self { unit, running }
     }
 
     /// The limit of open descriptors, and where it is from.
@@ -75,27 +72,29 @@ impl Service {
     }
 }
 
-/// The longwire that serves on this host. Other commands of the same program (this one too) serve nobody.
-fn running(root: &Root) -> Option<Process> {
-    let pids = root
-        .names("/proc")
-        .into_iter()
-        .filter_map(|name| name.parse::<u64>().ok());
-    let mut found: Vec<Process> = pids.filter_map(|pid| process(root, pid)).collect();
-    found.sort_by_key(|process| (!process.of_unit, process.pid));
-    found.into_iter().next()
+/// The longwire that serves on this host, the first by number; with `of_unit` only a process of the unit.
+fn running(root: &Root, of_unit: bool) -> Option<Process> {
+    let names = root.names("/proc").into_iter();
+    let mut pids: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
+    pids.sort_unstable();
+    pids.into_iter().find_map(|pid| process(root, pid, of_unit))
 }
 
-fn process(root: &Root, pid: u64) -> Option<Process> {
+fn process(root: &Root, pid: u64, of_unit: bool) -> Option<Process> {
     if root.text(format!("/proc/{pid}/comm"))?.trim() != "longwire" {
         return None;
     }
+    // Other commands of the same program (this one too) serve nobody.
     const OTHER_COMMANDS: [&str; 8] = ["doctor", "check", "token", "push", "users", "kick", "drain", "why"];
     let command_line = root.text(format!("/proc/{pid}/cmdline"))?;
     if command_line.split('\0').any(|word| OTHER_COMMANDS.contains(&word)) {
         return None;
     }
     let groups = root.text(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let end = format!("/{UNIT}");
+    if of_unit && !groups.lines().any(|line| line.ends_with(&end)) {
+        return None;
+    }
     let status = root.text(format!("/proc/{pid}/status")).unwrap_or_default();
     let resident_kib = status.lines().find_map(|line| {
         let value = line.strip_prefix("VmRSS:")?;
@@ -103,7 +102,6 @@ fn process(root: &Root, pid: u64) -> Option<Process> {
     });
     Some(Process {
         pid,
-        of_unit: groups.lines().any(|line| line.ends_with(&format!("/{UNIT}"))),
         descriptors: descriptors_of(root, &pid.to_string()),
         resident_bytes: resident_kib.unwrap_or_default().saturating_mul(1_024),
     })

@@ -68,6 +68,9 @@ fn without_a_unit_it_is_the_process_that_runs_or_this_shell() {
         row["mend"].as_str().unwrap().contains("systemctl restart longwire"),
         "{row:#}"
     );
+    // Another longwire is nothing of the unit's.
+    let (code, report) = running(Host::fine(), LIMITS, "0::/user.slice\n").report(&[]);
+    assert_eq!(code, 0, "{report:#}");
 }
 
 #[test]
