@@ -18,7 +18,8 @@ Examples:
   longwire push --user alice --path hello --body '{\"n\": 1}'
   longwire users alice                                is alice here, and on what devices?
   longwire kick alice                                 close all her connections
-  longwire drain                                      send everybody to other nodes, then stop";
+  longwire drain                                      send everybody to other nodes, then stop
+  longwire doctor --connections 100000                does this host hold so many?";
 
 /// Holds the WebSocket connections of logged-in users, and lets any backend push to a user.
 #[derive(Debug, Parser)]
@@ -75,6 +76,32 @@ Examples:
     Kick(UserFlags),
     /// Drain the node: take nobody new, send everybody away, stop
     Drain(ApiFlags),
+    /// Compare what this host allows with what so many connections need
+    ///
+    /// A row each with what is there, what is needed, a verdict, and the command that mends it. Exits with 1 if anything
+    /// falls short. Changes nothing.
+    #[command(after_help = "\
+Examples:
+  longwire doctor --connections 100000
+  longwire doctor --json | jq -r '.rows[] | select(.verdict == \"short\") | .mend'")]
+    Doctor(DoctorFlags),
+}
+
+/// `longwire doctor`
+#[derive(Debug, Args)]
+pub struct DoctorFlags {
+    /// How many connections this node is to hold [default: server.connections_max, else 10000]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    pub connections: Option<u64>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+    /// nginx's main file [default: /etc/nginx/nginx.conf where it is there]
+    #[arg(long, value_name = "FILE")]
+    pub nginx: Option<PathBuf>,
+    /// Look at a copy of a host's /proc, /sys, /etc and /run below this directory
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub root: PathBuf,
 }
 
 /// `longwire token`

@@ -6,6 +6,7 @@ mod banner;
 mod check;
 mod client;
 mod configuration;
+mod doctor;
 mod flags;
 pub mod logging;
 mod serve;
@@ -45,6 +46,7 @@ pub fn main() -> ExitCode {
         Command::Users(flags) => client::users(&sources, &flags).map(|()| 0),
         Command::Kick(flags) => client::kick(&sources, &flags).map(|()| 0),
         Command::Drain(flags) => client::drain(&sources, &flags).map(|()| 0),
+        Command::Doctor(flags) => doctor::run(&sources, &flags),
     };
     let (code, text) = match result {
         Ok(code) => return code.into(),

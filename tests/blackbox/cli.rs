@@ -25,7 +25,7 @@ fn help_names_every_command_and_each_has_its_own() {
     let dir = TempDir::new();
     let (code, help, _) = run_to_end(&["--help"], dir.path());
     assert_eq!(code, 0);
-    for command in ["serve", "check", "token", "push", "users", "kick", "drain"] {
+    for command in ["serve", "check", "token", "push", "users", "kick", "drain", "doctor"] {
         assert!(help.contains(command), "{help}");
         let (code, own, _) = run_to_end(&[command, "--help"], dir.path());
         assert_eq!(code, 0, "{command}");

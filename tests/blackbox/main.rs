@@ -11,6 +11,7 @@ mod auth_keys;
 mod auth_permissions;
 mod cli;
 mod config_errors;
+mod doctor;
 mod frames;
 mod frames_control;
 mod handshake;
