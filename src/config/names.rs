@@ -45,6 +45,7 @@ pub(super) const TABLES: [(&str, &[&str]); 8] = [
             "messages_per_second",
             "connections_per_ip",
             "topics_per_connection",
+            "history_bytes",
         ],
     ),
     (

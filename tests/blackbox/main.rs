@@ -15,6 +15,7 @@ mod frames;
 mod frames_control;
 mod handshake;
 mod handshake_limits;
+mod history;
 mod lifecycle;
 mod limits;
 mod messages;

@@ -42,6 +42,7 @@ const OTHERS: &[(&str, &str, &[&str])] = &[
     ("limits", "messages_per_second", &["20"]),
     ("limits", "connections_per_ip", &["9"]),
     ("limits", "topics_per_connection", &["1"]),
+    ("limits", "history_bytes", &["0", "'1MiB'", "'2GiB'"]),
     (
         "nats",
         "url",
