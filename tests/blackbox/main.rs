@@ -20,6 +20,7 @@ mod lifecycle;
 mod limits;
 mod messages;
 mod metrics;
+mod monitoring;
 mod no_config;
 mod pings;
 mod push;
