@@ -93,6 +93,17 @@ pub enum Next {
     Now,
 }
 
+impl Next {
+    /// Whichever of the two comes first.
+    pub fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::Idle, next) | (next, Self::Idle) => next,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+        }
+    }
+}
+
 /// What a message means. The engine calls it; it acts through the engine it is given, which also knows the time
 /// (`Engine::now`).
 pub trait Application: Sized {

@@ -415,12 +415,13 @@ impl Application for Gateway {
         self.check_waiting_tokens(engine);
         self.keep_outbound_budget(engine);
         let draining = self.advance_drain(engine);
+        let gathered = self.history.ripen(engine.now().ms());
         // Logins that wait for the outbox go on when it has taken something, which the reactor comes back for anyway.
         let checking = !self.token_waiting.is_empty() && !self.notices.hold_logins();
         if checking || broadcasting {
             return Next::Now;
         }
-        draining
+        draining.sooner(gathered)
     }
 
     fn next_notice(&mut self) -> Option<Notice> {

@@ -28,7 +28,6 @@ pub(super) struct Probe {
     heard: Vec<String>,
     ended: Vec<(Key, CloseReason)>,
     codes: Vec<u16>,
-    queued: Vec<usize>,
     /// Holds every message that is not handed over again.
     holds: bool,
     /// Answers every message with as many bytes.
@@ -73,7 +72,6 @@ impl Application for Probe {
     fn ended(&mut self, _: &mut Engine<()>, key: Key, end: End) {
         self.ended.push((key, end.reason));
         self.codes.push(end.code);
-        self.queued.push(end.queued_bytes);
     }
 
     fn command(&mut self, _: &mut Engine<()>, (): ()) {}

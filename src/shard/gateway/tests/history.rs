@@ -3,7 +3,7 @@
 use super::*;
 use crate::links::{Happening, What};
 use crate::metrics::AuthResult;
-use crate::shard::gateway::history::WAITING_MAX;
+use crate::shard::gateway::history::{GATHERED_MS, WAITING_MAX};
 
 fn recorded_settings() -> Settings {
     let mut settings = settings();
@@ -13,6 +13,8 @@ fn recorded_settings() -> Settings {
 
 /// What the recorder was told since the last time.
 fn told(world: &mut World) -> Vec<Happening> {
+    world.pass(GATHERED_MS);
+    world.shard.run();
     world
         .notices()
         .into_iter()
@@ -181,6 +183,7 @@ fn what_has_no_room_is_counted_and_nobody_waits() {
     assert!(world.shard.takes_commands());
     assert_eq!(world.shard.engine.counters().history_dropped.get(), 20);
     // The outbox refuses it: it comes again, whole.
+    world.shard.run();
     let notice = world.shard.next_notice().unwrap();
     world.shard.notice_refused(notice);
     assert_eq!(told(&mut world).len(), WAITING_MAX);
