@@ -153,16 +153,44 @@ fn login(user: &str, at_unix_ms: u64) -> Happening {
     }
 }
 
-#[test]
-fn what_is_kept_takes_few_bytes_and_the_whole_bound_is_used() {
-    let bytes_max = 1 << 20;
-    let mut recorder = Recorder::new(bytes_max, CHUNK_BYTES, EPOCH, 0);
-    for n in 0..100_000_u64 {
-        recorder.push(&login(&format!("user-{n}"), 1_700_000_000_000 + n));
+fn end(user: &str, at_unix_ms: u64) -> Happening {
+    Happening {
+        what: What::Closed {
+            reason: CloseReason::ConnectionLost,
+            code: 1006,
+            lived_ms: 1_109_000,
+            queued_bytes: 0,
+            by: None,
+        },
+        ..login(user, at_unix_ms)
     }
-    assert!(recorder.bytes() <= bytes_max && recorder.bytes() > bytes_max * 3 / 4);
-    let bytes_an_event = recorder.bytes() / recorder.events();
-    assert!(bytes_an_event < 100, "{bytes_an_event} bytes");
+}
+
+/// The figures of docs/monitoring.md.
+#[test]
+fn what_is_kept_takes_as_many_bytes_as_the_docs_say() {
+    let length = |happening: &Happening, previous| {
+        let mut bytes = Vec::new();
+        record::write(&mut bytes, happening, happening.at_unix_ms - 1_000, previous);
+        bytes.len()
+    };
+    let at_unix_ms = 1_700_000_000_000;
+    assert_eq!(length(&login("user-12345", at_unix_ms), 0), 37);
+    assert_eq!(length(&end("user-12345", at_unix_ms), 100_000), 42);
+
+    let bytes_max = 16 << 20;
+    let mut recorder = Recorder::new(bytes_max, CHUNK_BYTES, EPOCH, 0);
+    let user = |n: u64| format!("user-{n:05}");
+    // Everybody comes once, and goes while a thousand others are here.
+    for n in 0..200_000_u64 {
+        recorder.push(&login(&user(n), at_unix_ms + n));
+        if let Some(gone) = n.checked_sub(1_000) {
+            recorder.push(&end(&user(gone), at_unix_ms + n));
+        }
+    }
+    assert!(recorder.bytes() <= bytes_max && recorder.bytes() > bytes_max * 9 / 10);
+    let events_a_mib = recorder.events() / 16;
+    assert!((19_000..20_500).contains(&events_a_mib), "{events_a_mib} a MiB");
 }
 
 #[test]
