@@ -142,8 +142,8 @@ fn a_kick_says_by_whom_and_nothing_else_does() {
     assert_eq!(
         short(&told(&mut world)),
         [
-            "anna closed kicked 4000 0 nats",
-            "berta closed connection_lost 1006 0 -"
+            "anna closed kicked 4000 50 nats",
+            "berta closed connection_lost 1006 50 -"
         ]
     );
     assert_eq!(world.stage(kicked), Stage::Closing);
