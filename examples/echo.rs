@@ -11,13 +11,13 @@ use std::sync::{Arc, mpsc};
 
 use longwire::config::settings::ListenAddress;
 use longwire::links;
-use longwire::metrics::{CloseReason, NodeCounters};
+use longwire::metrics::NodeCounters;
 use longwire::node::Shared;
 use longwire::protocol::frame::{Opcode, encode};
 use longwire::protocol::handshake::Request;
 use longwire::reactor::{Reactor, descriptors, listener, waker_token};
 use longwire::shard::outbound::Frame;
-use longwire::shard::{Application, Engine, Flow, Key, Message, Next, Refusal, Rules, Shard, Urgency};
+use longwire::shard::{Application, End, Engine, Flow, Key, Message, Next, Refusal, Rules, Shard, Urgency};
 use mio::{Poll, Waker};
 
 /// The largest message, all its fragments together.
@@ -46,7 +46,7 @@ impl Application for Echo {
     }
 
     fn deadline(&mut self, _engine: &mut Engine<()>, _key: Key) {}
-    fn ended(&mut self, _engine: &mut Engine<()>, _key: Key, _reason: CloseReason, _code: u16) {}
+    fn ended(&mut self, _engine: &mut Engine<()>, _key: Key, _end: End) {}
     fn command(&mut self, _engine: &mut Engine<()>, _command: ()) {}
 
     fn takes_commands(&self, _engine: &Engine<()>) -> bool {

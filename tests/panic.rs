@@ -8,11 +8,11 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use longwire::config::settings::ListenAddress;
-use longwire::metrics::{CloseReason, NodeCounters};
+use longwire::metrics::NodeCounters;
 use longwire::node::Shared;
 use longwire::protocol::handshake::Request;
 use longwire::reactor::{Reactor, listener, waker_token};
-use longwire::shard::{Application, Engine, Flow, Key, Message, Next, Refusal, Rules, Shard};
+use longwire::shard::{Application, End, Engine, Flow, Key, Message, Next, Refusal, Rules, Shard};
 use longwire::{cli, links};
 
 const SERVER: &str = "LONGWIRE_TEST_PANICKING_SERVER";
@@ -32,7 +32,7 @@ impl Application for Panics {
         panic!("told to");
     }
     fn deadline(&mut self, _engine: &mut Engine<()>, _key: Key) {}
-    fn ended(&mut self, _engine: &mut Engine<()>, _key: Key, _reason: CloseReason, _code: u16) {}
+    fn ended(&mut self, _engine: &mut Engine<()>, _key: Key, _end: End) {}
     fn command(&mut self, _engine: &mut Engine<()>, _command: ()) {}
     fn takes_commands(&self, _engine: &Engine<()>) -> bool {
         true

@@ -1,4 +1,4 @@
-//! `push`, `users`, `kick`, `drain`: the HTTP API from a terminal. The API's JSON goes to standard output, what it means
+//! `push`, `users`, `kick`, `drain`: the HTTP API from a terminal, and what `why` asks it with. The API's JSON goes to standard output, what it means
 //! in a sentence to standard error.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -81,7 +81,7 @@ pub fn drain(sources: &SourceFlags, flags: &ApiFlags) -> Result<(), Failure> {
     Ok(())
 }
 
-fn user_path(user: &str) -> String {
+pub(super) fn user_path(user: &str) -> String {
     // Percent-encoded as in a subject, which leaves nothing that means something in a URL.
     format!("/v1/users/{}", subject::encode(user))
 }
@@ -94,14 +94,15 @@ fn count(connections: u64) -> String {
     }
 }
 
-struct Api {
+/// A node's API, as the flags and the configuration say.
+pub(super) struct Api {
     base: String,
     key: Option<String>,
     agent: ureq::Agent,
 }
 
 impl Api {
-    fn new(sources: &SourceFlags, flags: &ApiFlags) -> Result<Self, Failure> {
+    pub(super) fn new(sources: &SourceFlags, flags: &ApiFlags) -> Result<Self, Failure> {
         let shown = flags.key.clone().or_else(|| std::env::var("LONGWIRE_KEY").ok());
         let (base, key) = match &flags.api {
             Some(api) => (with_scheme(api.trim_end_matches('/')), shown),
@@ -114,8 +115,15 @@ impl Api {
         })
     }
 
-    /// Prints the answer; an error of the API is a failure.
+    /// Prints the answer, too.
     fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
+        let answer = self.ask(method, path, body)?;
+        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?);
+        Ok(answer)
+    }
+
+    /// The answer; an error of the API is a failure.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {key}"));
@@ -133,11 +141,11 @@ impl Api {
         let status = response.status();
         let text = response.body_mut().read_to_string().map_err(Failure::failed)?;
         let answer: Value = serde_json::from_str(&text).unwrap_or_default();
-        if !status.is_success() {
-            return Err(self.refused(status, &answer));
+        if status.is_success() {
+            Ok(answer)
+        } else {
+            Err(self.refused(status, &answer))
         }
-        say(&serde_json::to_string_pretty(&answer).unwrap_or(text));
-        Ok(answer)
     }
 
     fn refused(&self, status: StatusCode, problem: &Value) -> Failure {

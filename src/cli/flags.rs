@@ -17,6 +17,7 @@ Examples:
   longwire token --user alice --ttl 8h                a token to log in with
   longwire push --user alice --path hello --body '{\"n\": 1}'
   longwire users alice                                is alice here, and on what devices?
+  longwire why alice                                  what became of her connections, and why?
   longwire kick alice                                 close all her connections
   longwire drain                                      send everybody to other nodes, then stop
   longwire doctor --connections 100000                does this host hold so many?";
@@ -70,6 +71,16 @@ Examples:
     Push(PushFlags),
     /// Show a user's connections
     Users(UserFlags),
+    /// Show what became of a user's connections, and what each reason usually means
+    ///
+    /// Asks the flight recorders of all nodes: logins, renewed and refused tokens, kicks, and how each connection ended.
+    /// Nothing has to be prepared for it, and limits.history_bytes says how much they remember. Times are UTC.
+    #[command(after_help = "\
+Examples:
+  longwire why alice
+  longwire why alice --connection 8e7be4e6760e5a45-1-0-1
+  longwire why alice --limit 1000 --json | jq '.events[] | select(.event == \"closed\") | .reason'")]
+    Why(WhyFlags),
     /// Close all of a user's connections
     ///
     /// They are closed with code 4403, which tells the client not to come back by itself.
@@ -173,6 +184,26 @@ pub struct UserFlags {
     /// The user's name, as in the tokens
     #[arg(value_name = "U")]
     pub user: String,
+    /// Where the API is.
+    #[command(flatten)]
+    pub api: ApiFlags,
+}
+
+/// `longwire why`
+#[derive(Debug, Args)]
+pub struct WhyFlags {
+    /// The user's name, as in the tokens
+    #[arg(value_name = "U")]
+    pub user: String,
+    /// This connection alone, by the id that the client was told at its login
+    #[arg(long, value_name = "ID")]
+    pub connection: Option<String>,
+    /// The newest so many events
+    #[arg(long, value_name = "N", default_value = "100", value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub limit: u16,
+    /// Print the API's answer instead
+    #[arg(long)]
+    pub json: bool,
     /// Where the API is.
     #[command(flatten)]
     pub api: ApiFlags,

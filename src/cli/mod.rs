@@ -11,6 +11,7 @@ mod flags;
 pub mod logging;
 mod serve;
 mod token;
+mod why;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         Command::Token(flags) => token::run(&sources, flags).map(|()| 0),
         Command::Push(flags) => client::push(&sources, flags).map(|()| 0),
         Command::Users(flags) => client::users(&sources, &flags).map(|()| 0),
+        Command::Why(flags) => why::run(&sources, &flags).map(|()| 0),
         Command::Kick(flags) => client::kick(&sources, &flags).map(|()| 0),
         Command::Drain(flags) => client::drain(&sources, &flags).map(|()| 0),
         Command::Doctor(flags) => doctor::run(&sources, &flags),

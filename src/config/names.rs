@@ -46,6 +46,7 @@ pub(super) const TABLES: [(&str, &[&str]); 8] = [
             "logins_per_second",
             "connections_per_ip",
             "topics_per_connection",
+            "history_bytes",
         ],
     ),
     (

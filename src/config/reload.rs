@@ -92,6 +92,7 @@ keys! {
         "limits.logins_per_second" => limits.logins_per_second,
         "limits.connections_per_ip" => limits.connections_per_ip,
         "limits.topics_per_connection" => limits.topics_per_connection,
+        "limits.history_bytes" => limits.history_bytes,
         // Those of `api.keys_file` too.
         "api.keys" => api.keys,
         "log.level" => log.level,

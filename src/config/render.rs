@@ -90,6 +90,7 @@ impl Settings {
         out.plain("logins_per_second", limits.logins_per_second);
         out.plain("connections_per_ip", limits.connections_per_ip);
         out.plain("topics_per_connection", limits.topics_per_connection);
+        out.bytes("history_bytes", limits.history_bytes);
     }
 
     fn render_outside(&self, out: &mut Toml) {

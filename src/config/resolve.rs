@@ -17,6 +17,8 @@ const HOUR: u64 = 3_600 * SECOND;
 const LEAST_QUEUE_BYTES: u64 = 512;
 /// Past what any machine holds.
 const CONNECTIONS_MAX: u64 = 100_000_000;
+/// Past what anybody keeps.
+const HISTORY_BYTES_MAX: u64 = 64 * 1024 * MIB;
 
 /// What resolving needs beside the tree.
 pub(super) struct Context<'a> {
@@ -232,6 +234,13 @@ impl<'a> Walk<'a> {
                 ),
             );
         }
+        let history = section
+            .bytes("history_bytes", Bounds::up_to(HISTORY_BYTES_MAX))
+            .unwrap_or(64 * MIB);
+        if (1..MIB).contains(&history) {
+            let message = "is too little to be of use; write at least 1MiB, or 0 to record nothing";
+            section.wrong("history_bytes", message);
+        }
         let no_topics = "nobody could subscribe (auth.default_topics = [] says who may not)";
         Limits {
             message_bytes: to_usize(message.unwrap_or(64 << 10)),
@@ -248,6 +257,7 @@ impl<'a> Walk<'a> {
                 100,
                 Bounds::between(1, 100_000, no_topics),
             )),
+            history_bytes: to_usize(history),
         }
     }
 

@@ -206,6 +206,8 @@ pub struct Limits {
     pub connections_per_ip: usize,
     /// Topics a connection may subscribe.
     pub topics_per_connection: usize,
+    /// The flight recorder's memory; 0: it is off.
+    pub history_bytes: usize,
 }
 
 /// `[nats]`

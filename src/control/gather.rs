@@ -92,6 +92,7 @@ impl Gathers {
             | Notice::Release { .. }
             | Notice::Connected { .. }
             | Notice::Disconnected { .. }
+            | Notice::History(_)
             | Notice::Drained => {}
         }
     }

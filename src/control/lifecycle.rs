@@ -215,6 +215,7 @@ mod tests {
     use crate::config::{KeyMaterial, ListenAddress, development};
     use crate::control::PageFacts;
     use crate::control::bus::Local;
+    use crate::control::history::History;
     use crate::control::places::Places;
     use crate::control::router::Router;
     use crate::metrics::NodeCounters;
@@ -236,10 +237,12 @@ mod tests {
             other => Err(other),
         });
         let router = Arc::new(Router::new(Arc::clone(&shared), vec![inbox], Arc::default()));
+        let history = Arc::new(History::new("n", 1, 0, Arc::clone(&counters)));
         let bus = Local::new(
             Arc::clone(&router),
             Arc::clone(&shared),
             Arc::clone(&counters),
+            Arc::clone(&history),
             "n".into(),
             0,
         );
@@ -251,6 +254,7 @@ mod tests {
             router,
             Arc::new(bus),
             Arc::new(places),
+            history,
             PageFacts::default(),
             Arc::default(),
         )

@@ -5,6 +5,7 @@
 mod api;
 mod bus;
 mod gather;
+mod history;
 mod lifecycle;
 mod outbox;
 mod pace;
@@ -13,6 +14,7 @@ mod router;
 mod sessions;
 mod state;
 mod systemd;
+mod trouble;
 
 use std::io;
 use std::net::TcpListener;
@@ -168,6 +170,9 @@ async fn serve(
     let api = tokio::net::TcpListener::from_std(api)?;
     let router = Arc::new(router::Router::new(Arc::clone(&shared), inboxes, Arc::clone(&bell)));
     let name_lost = Arc::<Notify>::default();
+    let (node, epoch) = (&settings.server.node, shared.epoch());
+    let history = history::History::new(node, epoch, settings.limits.history_bytes, Arc::clone(&counters));
+    let history = Arc::new(history);
     let places = places::Places::new(settings.sessions.clone(), Arc::clone(&router), Arc::clone(&shared));
     let places = Arc::new(places);
     let bus: Arc<dyn bus::Bus> = match joined {
@@ -177,24 +182,27 @@ async fn serve(
             Arc::clone(&router),
             Arc::clone(&counters),
             Arc::clone(&places),
+            Arc::clone(&history),
             Arc::clone(&name_lost),
         )),
         None => Arc::new(bus::Local::new(
             Arc::clone(&router),
             Arc::clone(&shared),
             Arc::clone(&counters),
+            Arc::clone(&history),
             settings.server.node.clone(),
             unix_ms(),
         )),
     };
     let state = Arc::new(state::State::new(
-        settings, shared, counters, router, bus, places, page, name_lost,
+        settings, shared, counters, router, bus, places, history, page, name_lost,
     ));
 
     tokio::spawn(outbox::run(Arc::clone(&state), notices, bell));
     let (stop_api, api_stopped) = api::start(Arc::clone(&state), api);
     tokio::spawn(systemd::watch(Arc::clone(&state)));
     tokio::spawn(pace::run(Arc::clone(&state)));
+    tokio::spawn(trouble::run(Arc::clone(&state.counters)));
     state.set_started();
     systemd::ready();
     started();

@@ -1,5 +1,5 @@
 //! Takes the reactors' notices and sees to each: answers go to their gathers, calls to the bus, claims to the session
-//! policy. While a reactor has no room for what it is owed nothing more is taken, so the outbox fills and reactors refuse
+//! policy, history to the recorder. While a reactor has no room for what it is owed nothing more is taken, so the outbox fills and reactors refuse
 //! their clients: that is the bound. Runs as one task of the control thread.
 
 use std::sync::Arc;
@@ -65,6 +65,7 @@ fn carry_out(state: &State, notice: Notice) {
         Notice::Pushed { .. } | Notice::Kicked { .. } | Notice::Found { .. } => state.router.answered(notice),
         Notice::Call(call) => state.bus.call(*call),
         Notice::Connected { .. } | Notice::Disconnected { .. } => state.bus.event(&notice),
+        Notice::History(happenings) => state.history.note(&happenings),
         Notice::Claim {
             connection,
             user,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Inbox;
 use super::gather::{Gather, Gathered, Gathers};
-use crate::links::{Command, ConnectionId, ConnectionInfo, Notice, Target, UserName};
+use crate::links::{Command, ConnectionId, ConnectionInfo, Kicker, Notice, Target, UserName};
 use crate::node::Shared;
 
 /// How long a full inbox is waited for before whoever asks is refused.
@@ -145,7 +145,7 @@ impl Router {
     }
 
     /// Closes a user's connections; how many there were.
-    pub async fn kick_user(&self, user: &str, code: u16, text: &Arc<str>) -> Result<u64, Unanswered> {
+    pub async fn kick_user(&self, user: &str, code: u16, text: &Arc<str>, by: Kicker) -> Result<u64, Unanswered> {
         let user = self.user_name(user.into());
         let gather = self.gathers.open().ok_or(Unanswered::Overloaded)?;
         for reactor in self.holders(user.hash) {
@@ -154,6 +154,7 @@ impl Router {
                 user: user.clone(),
                 code,
                 text: Arc::clone(text),
+                by,
                 ticket,
             };
             self.send(reactor, command).await?;
@@ -161,7 +162,7 @@ impl Router {
         Ok(finish(gather).await?.closed)
     }
 
-    /// Closes one connection; 0 if there is none of that name.
+    /// Closes one connection, asked by the API; 0 if there is none of that name.
     pub async fn kick_connection(
         &self,
         connection: ConnectionId,
@@ -180,6 +181,7 @@ impl Router {
                 connection,
                 code,
                 text: Arc::clone(text),
+                by: Kicker::Api,
                 ticket,
             },
         )
@@ -293,7 +295,14 @@ impl Router {
     ///
     /// # Errors
     /// As `offer`.
-    pub fn offer_kick(&self, user: &str, code: u16, text: &Arc<str>, gather: Option<&Gather>) -> Result<(), NoRoom> {
+    pub fn offer_kick(
+        &self,
+        user: &str,
+        code: u16,
+        text: &Arc<str>,
+        by: Kicker,
+        gather: Option<&Gather>,
+    ) -> Result<(), NoRoom> {
         let user = self.user_name(user.into());
         let mut result = Ok(());
         for reactor in self.holders(user.hash) {
@@ -301,6 +310,7 @@ impl Router {
                 user: user.clone(),
                 code,
                 text: Arc::clone(text),
+                by,
                 ticket: gather.map(Gather::ticket),
             };
             result = result.and(self.line_up(reactor, command, 0, gather));

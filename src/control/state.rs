@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::PageFacts;
 use super::bus::Bus;
+use super::history::History;
 use super::places::Places;
 use super::router::Router;
 use crate::config::Settings;
@@ -27,6 +28,8 @@ pub struct State {
     pub bus: Arc<dyn Bus>,
     /// The session policy.
     pub places: Arc<Places>,
+    /// The flight recorder.
+    pub history: Arc<History>,
     /// For the live page.
     pub page: PageFacts,
     /// Asks `lifecycle` to drain.
@@ -50,6 +53,7 @@ impl State {
         router: Arc<Router>,
         bus: Arc<dyn Bus>,
         places: Arc<Places>,
+        history: Arc<History>,
         page: PageFacts,
         name_lost: Arc<Notify>,
     ) -> Self {
@@ -59,6 +63,7 @@ impl State {
             router,
             bus,
             places,
+            history,
             page,
             drain_wanted: Notify::new(),
             name_lost,
@@ -77,6 +82,9 @@ impl State {
     /// Puts others into force.
     pub fn set_settings(&self, settings: Arc<Settings>) {
         self.bus.reload(&settings);
+        if settings.limits.history_bytes != self.settings().limits.history_bytes {
+            self.history.set_bytes_max(settings.limits.history_bytes);
+        }
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 

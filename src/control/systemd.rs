@@ -8,11 +8,14 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 
 use super::state::State;
+use crate::metrics::Seldom;
 
 /// How often the status line is brought up to date where there is no watchdog.
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// A reactor that has not finished a turn for this long is stuck. An idle one wakes every second.
 const STUCK_AFTER_US: u64 = 5_000_000;
+/// How often the log says that the service manager cannot be told.
+const SAY_EVERY_MS: u64 = 60_000;
 
 /// Accepting clients (again, after a reload).
 pub fn ready() {
@@ -42,6 +45,7 @@ pub async fn watch(state: Arc<State>) {
     // Three chances a period: one late turn of this thread is no reason to be killed.
     let mut ticks = tokio::time::interval(watchdog.map_or(STATUS_EVERY, |period| period / 3));
     let mut was_stuck = false;
+    let mut seldom = Seldom::new(SAY_EVERY_MS);
     loop {
         ticks.tick().await;
         let stuck = stuck_reactor(&state);
@@ -55,7 +59,11 @@ pub async fn watch(state: Arc<State>) {
         let status = format!("{word}, {} connections", state.shared.connections());
         let alive = (watchdog.is_some() && stuck.is_none()).then_some(NotifyState::Watchdog);
         let what: Vec<_> = alive.into_iter().chain([NotifyState::Status(&status)]).collect();
-        notify(&what);
+        if let Err(error) = sd_notify::notify(&what)
+            && let Some(not_logged) = seldom.says(state.shared.now_us() / 1_000)
+        {
+            tracing::warn!(%error, not_logged, "cannot tell the service manager");
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::{Happening, Kicker};
 use crate::config::Settings;
 use crate::metrics::CloseReason;
 
@@ -100,6 +101,8 @@ pub enum Command {
         code: u16,
         /// The close frame's reason, at most 123 bytes.
         text: Arc<str>,
+        /// Who asks.
+        by: Kicker,
         /// Where to report.
         ticket: Option<Ticket>,
     },
@@ -111,6 +114,8 @@ pub enum Command {
         code: u16,
         /// As in `KickUser`.
         text: Arc<str>,
+        /// As in `KickUser`.
+        by: Kicker,
         /// Where to report.
         ticket: Option<Ticket>,
     },
@@ -258,6 +263,9 @@ pub enum Notice {
         /// it named none); 1006 where there was no close frame.
         code: u16,
     },
+    /// For the flight recorder, where `limits.history_bytes` is not 0: what happened since the last of these, in its order.
+    /// May be lost: what the outbox has no room for is counted and forgotten.
+    History(Vec<Happening>),
     /// After `Command::Drain`: this reactor holds no connection any more.
     Drained,
 }

@@ -106,6 +106,8 @@ pub struct ReactorCounters {
     pub deliveries_written: Counter,
     /// Pushed frames that were matched and never written.
     pub deliveries_dropped: Counter,
+    /// Happenings that the flight recorder was not told of, for want of room.
+    pub history_dropped: Counter,
     /// Bytes queued for clients.
     pub outbound_bytes: Counter,
     /// Bytes read from sockets.
@@ -154,6 +156,10 @@ pub struct NodeCounters {
     pub bus_connected: SharedCounter,
     /// Events of connections that could not be published.
     pub events_dropped: SharedCounter,
+    /// Happenings that the flight recorder keeps.
+    pub history_events: SharedCounter,
+    /// What they take, in bytes.
+    pub history_bytes: SharedCounter,
     /// Replies to clients' calls, by status.
     pub calls: std::sync::Mutex<std::collections::BTreeMap<u16, u64>>,
 }

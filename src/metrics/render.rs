@@ -98,6 +98,7 @@ impl Collector for Node {
         self.traffic(&mut page)?;
         self.durations(&mut page)?;
         self.bus(&mut page)?;
+        self.history(&mut page)?;
         page.gauge(
             "longwire_build_info",
             "Which longwire this is.",
@@ -255,6 +256,23 @@ impl Node {
             "longwire_events_dropped",
             "Events of connections that could not be published.",
             dropped,
+        )
+    }
+
+    fn history(&self, page: &mut Page<'_>) -> Result<(), fmt::Error> {
+        let events = self.counters.history_events.get();
+        page.gauge(
+            "longwire_history_events",
+            "Events that the flight recorder keeps.",
+            &[],
+            events,
+        )?;
+        let bytes = self.counters.history_bytes.get();
+        page.gauge("longwire_history_bytes", "What they take.", &[], bytes)?;
+        page.counter(
+            "longwire_history_dropped",
+            "Events that the flight recorder was not told of.",
+            self.sum(|reactor| &reactor.history_dropped),
         )
     }
 }

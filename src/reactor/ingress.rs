@@ -68,8 +68,12 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
                     Ok(None) => break,
                     Err(error) if listener::is_exhaustion(&error) => {
                         let now_ms = self.shard.engine.now().ms();
-                        if self.gate.says(now_ms) {
-                            tracing::warn!(%error, "no descriptor left for new connections: refused until some are free");
+                        if let Some(not_logged) = self.gate.says(now_ms) {
+                            tracing::warn!(
+                                %error,
+                                not_logged,
+                                "no descriptor left for new connections: refused until some are free; raise LimitNOFILE"
+                            );
                         }
                         if self.gate.close(&mut self.listeners[number], now_ms) {
                             self.counters().refused[RefusalReason::NoDescriptors as usize].add(1);

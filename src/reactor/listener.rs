@@ -16,6 +16,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::socket::Stream;
 use crate::config::settings::ListenAddress;
+use crate::metrics::Seldom;
 
 /// Connections that the kernel may hold ready; it takes no more than `net.core.somaxconn`.
 const BACKLOG: i32 = 65_535;
@@ -191,8 +192,8 @@ impl Listener {
 #[derive(Debug)]
 pub(super) struct Gate {
     closed_until_ms: Option<u64>,
-    /// When it was last said in the log.
-    said_ms: Option<u64>,
+    /// For the log.
+    seldom: Seldom,
     /// Kept open so that it can be given up for a moment: with it one peer at a time is told, instead of left hanging.
     reserve: Option<File>,
 }
@@ -201,18 +202,14 @@ impl Gate {
     pub fn new() -> Self {
         Self {
             closed_until_ms: None,
-            said_ms: None,
+            seldom: Seldom::new(SAY_EVERY_MS),
             reserve: open_reserve(),
         }
     }
 
-    /// True once in a while: what happens a hundred times a second is said less often.
-    pub fn says(&mut self, now_ms: u64) -> bool {
-        let says = self.said_ms.is_none_or(|said_ms| said_ms + SAY_EVERY_MS <= now_ms);
-        if says {
-            self.said_ms = Some(now_ms);
-        }
-        says
+    /// If it is to be said that descriptors are out: how often they were since it was last said.
+    pub fn says(&mut self, now_ms: u64) -> Option<u64> {
+        self.seldom.says(now_ms)
     }
 
     pub fn is_open(&self) -> bool {

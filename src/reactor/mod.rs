@@ -22,6 +22,7 @@ use std::time::{Duration, SystemTime};
 use mio::{Events, Poll, Token};
 
 use crate::links::{Receiver, Sender, Wake};
+use crate::metrics::Seldom;
 use crate::metrics::counters::ReactorCounters;
 use crate::node::Shared;
 use crate::shard::{Application, Key, Next, Now, Shard};
@@ -60,6 +61,9 @@ const REAPS_A_TURN: usize = 64;
 /// A reactor wakes at least this often, so that a watchdog can tell an idle one from a hung one.
 const IDLE_WAIT_MS: u64 = 1_000;
 
+/// How often the log says that newcomers are held back.
+const SAY_BEHIND_EVERY_MS: u64 = 10_000;
+
 /// A connection's socket, and what is known of it.
 #[derive(Debug)]
 struct Slot {
@@ -78,6 +82,7 @@ pub struct Reactor<A: Application, InWake, OutWake> {
     listeners: Vec<Listener>,
     gate: Gate,
     admission: Admission,
+    says_behind: Seldom,
     /// By slab index, beside the shard's slots: a socket costs 16 bytes here.
     slots: Vec<Option<Slot>>,
     shard: Shard<A>,
@@ -117,6 +122,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             listeners,
             gate: Gate::new(),
             admission: Admission::new(),
+            says_behind: Seldom::new(SAY_BEHIND_EVERY_MS),
             slots: Vec::new(),
             shard,
             inbox,
@@ -172,12 +178,13 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             self.events_full || !self.unread.is_empty() || self.shard.engine.has_urgent() || self.commands_left;
         self.admission.set_cap(self.node.logins_cap_a_reactor());
         if self.admission.turned(began_us, ended_us, left_over)
-            && self.gate.says(ended_us / 1_000)
+            && let Some(not_logged) = self.says_behind.says(ended_us / 1_000)
             && let Some(per_s) = self.admission.held_back_to()
         {
             tracing::info!(
                 reactor,
                 per_s,
+                not_logged,
                 "behind with those who are connected: newcomers are let in more slowly"
             );
         }

@@ -70,6 +70,18 @@ pub struct Refusal {
     pub text: &'static str,
 }
 
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: CloseReason,
+    /// The close code that was really said: ours, or the client's where it closed (1005 if it named none); 1006 where
+    /// there was no close frame.
+    pub code: u16,
+    /// What waited to be written to it when its end was decided, before anything was thrown away.
+    pub queued_bytes: usize,
+}
+
 /// How many seconds or items a turn may spend on what, for `Application::run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
@@ -79,6 +91,17 @@ pub enum Next {
     At(u64),
     /// Work is left over: do not wait.
     Now,
+}
+
+impl Next {
+    /// Whichever of the two comes first.
+    pub fn sooner(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Now, _) | (_, Self::Now) => Self::Now,
+            (Self::Idle, next) | (next, Self::Idle) => next,
+            (Self::At(one), Self::At(other)) => Self::At(one.min(other)),
+        }
+    }
 }
 
 /// What a message means. The engine calls it; it acts through the engine it is given, which also knows the time
@@ -103,9 +126,8 @@ pub trait Application: Sized {
     /// Some deadline of this connection passed; the application looks at its own ones and stores the next.
     fn deadline(&mut self, engine: &mut Engine<Self::Session>, key: Key);
     /// The connection has left the open stages (its close may still be under way). Called exactly once for each that
-    /// was accepted; nothing can be sent to it any more. `code` is the close code that was really said: ours, or the
-    /// client's where it closed (1005 if it named none); 1006 where there was no close frame.
-    fn ended(&mut self, engine: &mut Engine<Self::Session>, key: Key, reason: CloseReason, code: u16);
+    /// was accepted; nothing can be sent to it any more.
+    fn ended(&mut self, engine: &mut Engine<Self::Session>, key: Key, end: End);
     /// Something from the inbox.
     fn command(&mut self, engine: &mut Engine<Self::Session>, command: Self::Command);
     /// False stops the inbox until a later turn: backpressure.
@@ -139,8 +161,8 @@ impl<A: Application> Shard<A> {
     }
 
     fn settle(&mut self) {
-        while let Some((key, reason, code)) = self.engine.next_ended() {
-            self.application.ended(&mut self.engine, key, reason, code);
+        while let Some((key, end)) = self.engine.next_ended() {
+            self.application.ended(&mut self.engine, key, end);
         }
     }
 

@@ -16,6 +16,7 @@ mod calls_replies;
 mod chaos;
 mod credentials;
 mod events;
+mod history;
 mod kicks;
 mod members;
 mod names;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use longwire::config::Settings;
-use longwire::links::{Command, ConnectionId, ConnectionInfo, Target, Ticket, UserName};
+use longwire::links::{Command, ConnectionId, ConnectionInfo, Kicker, Target, Ticket, UserName};
 use longwire::metrics::CloseReason;
 
 use crate::expect::{Expect, Farewell};
@@ -123,6 +123,7 @@ impl World {
                     user,
                     code,
                     text: text.into(),
+                    by: Kicker::Api,
                     ticket,
                 };
                 (command, Some(Owed::Kicked(theirs.len() as u64)))
@@ -140,6 +141,7 @@ impl World {
                         connection,
                         code,
                         text: text.into(),
+                        by: Kicker::Api,
                         ticket,
                     },
                     Some(Owed::Kicked(closed)),

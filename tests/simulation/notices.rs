@@ -1,6 +1,6 @@
 //! What the reactors tell control, held against what the models say.
 
-use longwire::links::{ConnectionId, ConnectionInfo, Notice};
+use longwire::links::{ConnectionId, ConnectionInfo, Happening, Notice, What};
 use longwire::shard::Stage;
 
 use crate::client::News;
@@ -139,6 +139,11 @@ impl World {
                 );
                 self.note("event");
             }
+            Notice::History(happenings) => {
+                assert!(!happenings.is_empty());
+                happenings.iter().for_each(|happening| self.recorded(happening));
+                self.note("history");
+            }
             Notice::Drained => {
                 self.note("drained");
                 let reactor = &mut self.reactors[r];
@@ -146,6 +151,32 @@ impl World {
                 let left = reactor.open.iter().find(|&&c| c < drain.newcomers);
                 assert_eq!(left, None, "not drained");
                 assert!(!std::mem::replace(&mut drain.told, true), "drained twice");
+            }
+        }
+    }
+
+    /// The flight recorder is told something.
+    fn recorded(&mut self, happening: &Happening) {
+        let c = self.client_named(happening.connection);
+        let client = &self.clients[c];
+        let agrees = *happening.user == *client.model.user || client.unclear;
+        match happening.what {
+            What::Connected { .. } | What::Renewed { .. } => assert!(agrees, "client {c}: {happening:?}"),
+            // Of a user that never logged in here, or of the one who is here.
+            What::Refused { .. } => assert!(happening.user.starts_with('u'), "client {c}: {happening:?}"),
+            What::Closed { reason, code, by, .. } => {
+                assert!(agrees, "client {c}: {happening:?}");
+                let ended = client.ended.as_ref().expect("it is here");
+                assert_eq!(
+                    (Some(reason), code, happening.at_unix_ms),
+                    (ended.ending.reason(), ended.farewell.code(), ended.at_unix_ms),
+                    "client {c}"
+                );
+                assert_eq!(
+                    by.is_some(),
+                    reason == longwire::metrics::CloseReason::Kicked,
+                    "client {c}"
+                );
             }
         }
     }

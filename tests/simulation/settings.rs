@@ -72,6 +72,7 @@ pub fn vary(flavour: Flavour, settings: &mut Settings, random: &mut Rng) {
     settings.limits.outbound_total_bytes = pick(&[16_384, 65_536, 1 << 30, 1 << 30]) as usize;
     settings.limits.messages_per_second = pick(&[0, 0, 5, 50]) as u32;
     settings.limits.connections_per_ip = pick(&[0, 0, 3]) as usize;
+    settings.limits.history_bytes = pick(&[0, 1 << 20]) as usize;
     if flavour == Flavour::Crowd {
         settings.auth.default_topics = vec!["*".to_owned()];
         settings.limits.outbound_bytes = 1 << 20;

@@ -135,9 +135,10 @@ fn defaults_are_those_of_the_contract() {
             limits.messages_per_second,
             limits.logins_per_second as usize,
             limits.connections_per_ip,
-            limits.topics_per_connection
+            limits.topics_per_connection,
+            limits.history_bytes
         ),
-        (0, 0, 0, 100)
+        (0, 0, 0, 100, 64 << 20)
     );
     assert_eq!((found.nats.url.len(), found.nats.prefix.as_str()), (0, "longwire"));
     assert_eq!((found.log.level.as_str(), found.log.format), ("info", LogFormat::Text));

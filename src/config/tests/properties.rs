@@ -43,6 +43,7 @@ const OTHERS: &[(&str, &str, &[&str])] = &[
     ("limits", "logins_per_second", &["500"]),
     ("limits", "connections_per_ip", &["9"]),
     ("limits", "topics_per_connection", &["1"]),
+    ("limits", "history_bytes", &["0", "'1MiB'", "'2GiB'"]),
     (
         "nats",
         "url",

@@ -71,6 +71,8 @@ fn limits_of_nonsense() {
         "more than limits.outbound_bytes",
     );
     refused("[limits]\ntopics_per_connection = 0\n", 2, "nobody could subscribe");
+    refused("[limits]\nhistory_bytes = 1000\n", 2, "at least 1MiB, or 0");
+    refused("[limits]\nhistory_bytes = '65GiB'\n", 2, "64GiB");
     refused("[limits]\nmessages_per_second = 2_000_000\n", 2, "write 0 to 1000000");
     refused("[limits]\nconnections_per_ip = -1\n", 2, "cannot be negative");
     refused("[server]\nreactors = 257\n", 2, "write 0 to 256");

@@ -3,6 +3,7 @@
 
 mod access;
 mod body;
+mod history;
 mod node;
 mod page;
 mod problem;
@@ -34,6 +35,7 @@ fn routes(state: &Arc<State>) -> Routes {
         .route("/v1/push", post(push::one))
         .route("/v1/push/batch", post(push::batch))
         .route("/v1/users/{user}", get(users::find).delete(users::kick))
+        .route("/v1/users/{user}/history", get(history::recall))
         .route("/v1/connections/{connection}", delete(users::kick_connection))
         .route("/v1/cluster", get(node::cluster))
         .route("/v1/drain", post(node::drain))

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::State;
+use crate::metrics::Seldom;
 
 /// Connections that are served at once; more wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 256;
@@ -24,6 +25,8 @@ const HEAD_WITHIN: Duration = Duration::from_secs(15);
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 /// How long accepting rests when it fails: descriptors are free again soon, or not at all.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// How often the log says that it fails.
+const SAY_EVERY_MS: u64 = 5_000;
 
 /// Serves the API. Ringing the bell ends it; the future then waits for the last answers.
 pub fn start(state: Arc<State>, listener: TcpListener) -> (Arc<Notify>, impl Future<Output = ()>) {
@@ -40,6 +43,7 @@ pub fn start(state: Arc<State>, listener: TcpListener) -> (Arc<Notify>, impl Fut
 async fn accept(state: Arc<State>, listener: TcpListener, stop: Arc<Notify>, open: watch::Receiver<()>) {
     let routes = super::routes(&state);
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut seldom = Seldom::new(SAY_EVERY_MS);
     // Dropped at the end of this function, which tells every connection to come to an end.
     let (_last_call, closing) = watch::channel(());
     loop {
@@ -54,7 +58,9 @@ async fn accept(state: Arc<State>, listener: TcpListener, stop: Arc<Notify>, ope
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "the API cannot accept a connection");
+                if let Some(not_logged) = seldom.says(state.shared.now_us() / 1_000) {
+                    tracing::warn!(%error, not_logged, "the API cannot accept a connection");
+                }
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

@@ -100,7 +100,7 @@ pub async fn kick_connection(
     Ok(json(&Closed { closed, nodes: None }))
 }
 
-fn checked(user: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+pub(super) fn checked(user: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
     match user {
         Ok(Path(user)) if valid_user(&user) => Ok(user),
         Ok(_) => Err(Problem::bad_request(format!("a user has 1 to {USER_BYTES_MAX} bytes"))),

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use super::{Answer, Bus, Found, Member, Nodes, Push, Report, refuse};
+use crate::control::history::{self, History};
 use crate::control::router::Router;
-use crate::links::{Call, ConnectionId};
+use crate::links::{Call, ConnectionId, Kicker};
 use crate::metrics::NodeCounters;
 use crate::node::Shared;
 use crate::protocol::frame;
@@ -16,6 +17,7 @@ pub struct Local {
     router: Arc<Router>,
     shared: Arc<Shared>,
     counters: Arc<NodeCounters>,
+    history: Arc<History>,
     node: String,
     since_ms: u64,
 }
@@ -26,6 +28,7 @@ impl Local {
         router: Arc<Router>,
         shared: Arc<Shared>,
         counters: Arc<NodeCounters>,
+        history: Arc<History>,
         node: String,
         since_ms: u64,
     ) -> Self {
@@ -34,6 +37,7 @@ impl Local {
             router,
             shared,
             counters,
+            history,
             node,
             since_ms,
         }
@@ -69,9 +73,13 @@ impl Bus for Local {
         })
     }
 
+    fn history<'a>(&'a self, question: &'a history::Question) -> Answer<'a, (history::Answer, Nodes)> {
+        Box::pin(async move { Ok((self.history.recall(question), Nodes::default())) })
+    }
+
     fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, (u64, Nodes)> {
         Box::pin(async move {
-            let closed = self.router.kick_user(user, code, &text.into()).await?;
+            let closed = self.router.kick_user(user, code, &text.into(), Kicker::Api).await?;
             Ok((closed, Nodes::default()))
         })
     }

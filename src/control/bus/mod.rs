@@ -11,6 +11,7 @@ use std::sync::PoisonError;
 
 use bytes::Bytes;
 
+use super::history;
 use super::router::{Audience, Unanswered};
 use crate::config::Settings;
 use crate::links::{Call, Command, ConnectionId, ConnectionInfo, Notice};
@@ -96,6 +97,9 @@ pub trait Bus: Send + Sync {
 
     /// A user's connections on all nodes.
     fn find_user<'a>(&'a self, user: &'a str) -> Answer<'a, (Vec<Found>, Nodes)>;
+
+    /// What all nodes remember of a user.
+    fn history<'a>(&'a self, question: &'a history::Question) -> Answer<'a, (history::Answer, Nodes)>;
 
     /// Closes a user's connections on all nodes; how many there were.
     fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, (u64, Nodes)>;

@@ -53,6 +53,9 @@ fn samples_have_the_names_and_values_that_dashboards_rely_on() {
         "longwire_bus_connected 0",
         "longwire_bus_dropped_total 0",
         "longwire_events_dropped_total 0",
+        "longwire_history_events 0",
+        "longwire_history_bytes 0",
+        "longwire_history_dropped_total 0",
         concat!("longwire_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
     ] {
         assert!(text.lines().any(|line| line == sample), "no {sample} in\n{text}");

@@ -97,10 +97,7 @@ impl Rules {
             return Err(Invalid("the claim aud names none of the configured audiences"));
         }
         // A copy: the config may name any claim as the user's, `device` too.
-        let user = match payload.get(&self.user_claim).and_then(Value::as_str) {
-            Some(user) if valid_user(user) => user.to_owned(),
-            _ => return Err(Invalid("the user claim is not a string of 1 to 128 bytes")),
-        };
+        let user = self.user(&payload)?;
         let device = match payload.remove("device") {
             Some(Value::String(device)) if device.len() <= DEVICE_BYTES_MAX => Some(device),
             Some(_) => return Err(Invalid("the claim device is not a string of up to 64 bytes")),
@@ -123,6 +120,14 @@ impl Rules {
             paths,
             topics,
         })
+    }
+
+    /// Whom a payload names.
+    pub fn user(&self, payload: &Map<String, Value>) -> Result<String, TokenError> {
+        match payload.get(&self.user_claim).and_then(Value::as_str) {
+            Some(user) if valid_user(user) => Ok(user.to_owned()),
+            _ => Err(TokenError::Invalid("the user claim is not a string of 1 to 128 bytes")),
+        }
     }
 
     /// RFC 7519, 4.1.3: one string, or an array of strings of which one must be ours.

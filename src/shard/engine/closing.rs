@@ -6,9 +6,9 @@ use std::rc::Rc;
 use super::{CLOSE_WAIT_MS, Engine, Urgency};
 use crate::metrics::CloseReason;
 use crate::protocol::frame;
-use crate::shard::NEVER;
-use crate::shard::connection::{Connection, Key, Stage};
+use crate::shard::connection::{Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
+use crate::shard::{End, NEVER};
 
 /// What RFC 6455 section 7.1.5 calls the close code of a close frame without one, and of an end without a close frame.
 /// Neither is ever sent.
@@ -28,8 +28,17 @@ impl<S> Engine<S> {
         match connection.stage {
             Stage::Handshake => self.lost(key, reason),
             Stage::Unauthenticated | Stage::Open => {
+                let queued_bytes = connection.queued_bytes();
                 let close = Frame::plain(frame::encode_close(code, text));
-                self.begin_closing(key, reason, code, close);
+                self.begin_closing(
+                    key,
+                    End {
+                        reason,
+                        code,
+                        queued_bytes,
+                    },
+                    close,
+                );
             }
             Stage::Closing | Stage::Dead => {}
         }
@@ -38,15 +47,26 @@ impl<S> Engine<S> {
     /// As `close_with`, for a peer that takes nothing: drops what is queued, so that the close frame has a chance and the
     /// memory is free at once.
     pub fn close_and_drop_queue(&mut self, key: Key, reason: CloseReason, text: &str) {
-        if self.get(key).is_some_and(Connection::is_live) {
-            self.drop_unwritten(key.index);
-            self.close_with(key, reason, reason.code(), text);
-        }
+        let Some(connection) = self.get(key).filter(|connection| connection.is_live()) else {
+            return;
+        };
+        let (code, queued_bytes) = (reason.code(), connection.queued_bytes());
+        self.drop_unwritten(key.index);
+        let close = Frame::plain(frame::encode_close(code, text));
+        self.begin_closing(
+            key,
+            End {
+                reason,
+                code,
+                queued_bytes,
+            },
+            close,
+        );
     }
 
-    /// `code` is what the close frame says, or what the peer's said where this one answers it.
-    pub(super) fn begin_closing(&mut self, key: Key, reason: CloseReason, code: u16, close: Rc<Frame>) {
-        self.end(key, reason, code);
+    /// The code is what the close frame says, or what the peer's said where this one answers it.
+    pub(super) fn begin_closing(&mut self, key: Key, end: End, close: Rc<Frame>) {
+        self.end(key, end);
         self.move_to(key.index, Stage::Closing);
         self.enqueue(key.index, close, Urgency::Urgent);
         let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
@@ -61,9 +81,9 @@ impl<S> Engine<S> {
     }
 
     /// Counts the end, and puts it on the list for the application.
-    pub(super) fn end(&mut self, key: Key, reason: CloseReason, code: u16) {
-        self.counters().closed[reason as usize].add(1);
-        self.ended.push_back((key, reason, code));
+    pub(super) fn end(&mut self, key: Key, end: End) {
+        self.counters().closed[end.reason as usize].add(1);
+        self.ended.push_back((key, end));
     }
 
     /// The socket is gone, or not worth a word: no more frames, close it at the end of the turn.
@@ -73,7 +93,15 @@ impl<S> Engine<S> {
             connection.stage,
             Stage::Handshake | Stage::Unauthenticated | Stage::Open
         ) {
-            self.end(key, reason, CODE_LOST);
+            let (code, queued_bytes) = (CODE_LOST, connection.queued_bytes());
+            self.end(
+                key,
+                End {
+                    reason,
+                    code,
+                    queued_bytes,
+                },
+            );
         }
         self.bury(key.index);
     }
@@ -96,7 +124,7 @@ impl<S> Engine<S> {
         }
     }
 
-    pub(in crate::shard) fn next_ended(&mut self) -> Option<(Key, CloseReason, u16)> {
+    pub(in crate::shard) fn next_ended(&mut self) -> Option<(Key, End)> {
         self.ended.pop_front()
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::frame::{self, Event, Opcode, Violation};
 use crate::protocol::handshake::{self, Refused, Scan};
 use crate::shard::connection::{Connection, Kept, Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
-use crate::shard::{Application, Flow, Message, NEVER, Urgency};
+use crate::shard::{Application, End, Flow, Message, NEVER, Urgency};
 
 impl<S: Default> Engine<S> {
     pub(in crate::shard) fn receive<A>(&mut self, application: &mut A, key: Key, bytes: &mut [u8])
@@ -117,7 +117,12 @@ impl<S: Default> Engine<S> {
     /// peer has closed its own or the wait is over. Closing at once would lose the answer where bytes are unread.
     fn refuse(&mut self, key: Key, reason: RefusalReason, answer: Vec<u8>) {
         self.counters().refused[reason as usize].add(1);
-        self.ended.push_back((key, CloseReason::Client, CODE_LOST));
+        let end = End {
+            reason: CloseReason::Client,
+            code: CODE_LOST,
+            queued_bytes: 0,
+        };
+        self.ended.push_back((key, end));
         self.enqueue(key.index, Frame::plain(answer), Urgency::Urgent);
         self.move_to(key.index, Stage::Closing);
         let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
@@ -232,7 +237,12 @@ impl<S: Default> Engine<S> {
                 Some(code) => Frame::plain(frame::encode_close(code, "")),
                 None => Frame::plain(frame::encode(Opcode::Close, b"")),
             };
-            self.begin_closing(key, CloseReason::Client, code.unwrap_or(CODE_NONE), echo);
+            let end = End {
+                reason: CloseReason::Client,
+                code: code.unwrap_or(CODE_NONE),
+                queued_bytes: connection.queued_bytes(),
+            };
+            self.begin_closing(key, end, echo);
         } else if connection.queue == QueueId::NONE {
             self.bury(key.index);
         }

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use slab::Slab;
 
-use super::Now;
 use super::connection::{Connection, Dirty, Key, Stage};
 use super::outbound::{Frame, Queues};
 use super::wheel::Wheel;
+use super::{End, Now};
+use crate::metrics::NodeCounters;
 use crate::metrics::counters::{Counter, ReactorCounters};
-use crate::metrics::{CloseReason, NodeCounters};
 use crate::protocol::frame::{self, Opcode};
 
 /// How long a close frame waits for the peer's, and a refusal for the peer's end of file.
@@ -73,8 +73,8 @@ pub struct Engine<S> {
     queues: Queues,
     urgent: VecDeque<u32>,
     bulk: VecDeque<u32>,
-    /// Connections that left the open stages and that the application has not been told of, with the close code.
-    ended: VecDeque<(Key, CloseReason, u16)>,
+    /// Connections that left the open stages and that the application has not been told of.
+    ended: VecDeque<(Key, End)>,
     /// Connections whose sockets may be closed.
     dead: VecDeque<u32>,
     /// Connections that may be read again although no event will say so.

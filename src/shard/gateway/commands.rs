@@ -50,8 +50,10 @@ impl Gateway {
                 user,
                 code,
                 text,
+                by,
                 ticket,
             } => {
+                self.history.kicker = Some(by);
                 let mut closed = 0;
                 self.each_connection(engine, &user, |_, engine, key| {
                     closed += u64::from(kick(engine, key, code, &text));
@@ -63,8 +65,10 @@ impl Gateway {
                 connection,
                 code,
                 text,
+                by,
                 ticket,
             } => {
+                self.history.kicker = Some(by);
                 let key = self.key_of(engine, connection);
                 let closed = u64::from(key.is_some_and(|key| kick(engine, key, code, &text)));
                 self.notices
@@ -146,6 +150,7 @@ impl Gateway {
         self.permission_sets = PermissionSets::new(&settings.auth);
         self.connections_max = connections_max(&settings, self.connections_allowed);
         self.node.logins_cap_set(settings.limits.logins_per_second);
+        self.history.on = settings.limits.history_bytes > 0;
         engine.set_rules(rules(&settings));
         self.settings = Arc::new(settings);
     }

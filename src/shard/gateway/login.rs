@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use super::{Gateway, Session, users};
 use crate::config::settings::Auth;
-use crate::links::Notice;
+use crate::links::{Notice, What};
 use crate::metrics::{AuthResult, CloseReason};
 use crate::protocol::message::{self, Connected, ErrorCode, Incoming, Token};
 use crate::protocol::subject::Patterns;
@@ -125,6 +125,16 @@ pub(super) enum Checked {
     Answered,
 }
 
+/// Under which result a refusal is counted.
+fn auth_result(code: ErrorCode) -> AuthResult {
+    match code {
+        ErrorCode::TokenMissing => AuthResult::Missing,
+        ErrorCode::TokenExpired => AuthResult::Expired,
+        ErrorCode::TokenNotYetValid => AuthResult::NotYetValid,
+        _ => AuthResult::Invalid,
+    }
+}
+
 /// What a look at a token came to.
 enum Verified {
     Valid(Login),
@@ -196,6 +206,7 @@ impl Gateway {
         };
         if connected && self.users.name(session.user) != login.claims.user {
             engine.counters().auth[AuthResult::UserMismatch as usize].add(1);
+            self.record_refusal(engine, key, None, AuthResult::UserMismatch);
             return refused(
                 self,
                 engine,
@@ -205,6 +216,8 @@ impl Gateway {
         }
         if login.admitted == Some(false) {
             engine.counters().auth[AuthResult::SessionPolicy as usize].add(1);
+            let whose = Some((login.claims.user.as_str(), login.device.as_deref()));
+            self.record_refusal(engine, key, whose, AuthResult::SessionPolicy);
             engine.session_mut(key.index).claimed = false;
             let what = "this user has as many connections as sessions.per_user_max allows";
             let checked = refused(self, engine, ErrorCode::TooManyConnections, what);
@@ -246,11 +259,11 @@ impl Gateway {
             Token::Text(token) => token,
             Token::Absent => {
                 let what = "connect needs a token";
-                return self.refuse_token(engine, key, incoming, ErrorCode::TokenMissing, what);
+                return self.refuse_token(engine, key, incoming, ErrorCode::TokenMissing, what, None);
             }
             Token::NotAString => {
                 let what = "the token is not a string";
-                return self.refuse_token(engine, key, incoming, ErrorCode::TokenInvalid, what);
+                return self.refuse_token(engine, key, incoming, ErrorCode::TokenInvalid, what, None);
             }
         };
         // Whoever waits already comes first; a resumed one is the first.
@@ -280,7 +293,14 @@ impl Gateway {
                     TokenError::Expired => ErrorCode::TokenExpired,
                     TokenError::NotYetValid => ErrorCode::TokenNotYetValid,
                 };
-                self.refuse_token(engine, key, incoming, code, &error.to_string())
+                // Right in all else: then it is known whose it is.
+                let named = match error {
+                    TokenError::Invalid(_) => None,
+                    TokenError::Expired | TokenError::NotYetValid if self.history.on => self.verifier.user_named(token),
+                    TokenError::Expired | TokenError::NotYetValid => None,
+                };
+                let whose = named.as_deref().map(|user| (user, device));
+                self.refuse_token(engine, key, incoming, code, &error.to_string(), whose)
             }
         }
     }
@@ -292,14 +312,11 @@ impl Gateway {
         incoming: &Incoming<'_>,
         code: ErrorCode,
         what: &str,
+        whose: Option<(&str, Option<&str>)>,
     ) -> Verified {
-        let result = match code {
-            ErrorCode::TokenMissing => AuthResult::Missing,
-            ErrorCode::TokenExpired => AuthResult::Expired,
-            ErrorCode::TokenNotYetValid => AuthResult::NotYetValid,
-            _ => AuthResult::Invalid,
-        };
+        let result = auth_result(code);
         engine.counters().auth[result as usize].add(1);
+        self.record_refusal(engine, key, whose, result);
         self.fail_path(engine, key, incoming, code, what);
         let failures = &mut engine.session_mut(key.index).auth_failures;
         *failures += 1;
@@ -348,7 +365,8 @@ impl Gateway {
         let now = engine.now();
         let session = engine.session_mut(key.index);
         session.auth_failures = 0;
-        session.expires_at_s = login.claims.expires_at.unwrap_or(NEVER);
+        let expires_at = login.claims.expires_at;
+        let expired_at_s = std::mem::replace(&mut session.expires_at_s, expires_at.unwrap_or(NEVER));
         let before = session.permissions.replace(permissions);
         if session.user == users::NONE {
             session.since_unix_ms = now.unix_ms;
@@ -356,6 +374,14 @@ impl Gateway {
             session.broadcast_number = self.broadcasts.last_number();
             self.users.join(engine, &self.node, key.index, &login.claims.user);
             engine.authenticated(key);
+            let device = engine.session(key.index).device.clone();
+            self.record(
+                engine,
+                key,
+                &login.claims.user,
+                device.as_deref(),
+                What::Connected { expires_at },
+            );
             if self.tells_of_connections {
                 self.notices.push(Notice::Connected {
                     connection: self.connection_id(engine, key),
@@ -364,6 +390,16 @@ impl Gateway {
                     at_unix_ms: now.unix_ms,
                 });
             }
+        } else if session.expires_at_s != expired_at_s {
+            // A client may send the same token with every message: only one that moves the end is news.
+            let device = session.device.clone();
+            self.record(
+                engine,
+                key,
+                &login.claims.user,
+                device.as_deref(),
+                What::Renewed { expires_at },
+            );
         }
         if let Some(before) = before {
             self.permission_sets.give_back(before);

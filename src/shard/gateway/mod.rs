@@ -1,13 +1,14 @@
 //! The gateway's application: what a message of a logged-in user's client means, and who gets which push.
 //!
 //! `messages` is the way of a client's message, `login` that of its token, `commands` what control asks; `users`,
-//! `topics` and `broadcast` know who gets what; `notices` wait for the outbox; `clients` says whose address it is;
-//! `drain` empties the node. All of it runs inside one reactor and shares nothing but `node::Shared`.
+//! `topics` and `broadcast` know who gets what; `notices` wait for the outbox, `history` for what room they leave there;
+//! `clients` says whose address it is; `drain` empties the node. All of it runs inside one reactor and shares nothing but `node::Shared`.
 
 mod broadcast;
 mod clients;
 mod commands;
 mod drain;
+mod history;
 mod login;
 mod messages;
 mod notices;
@@ -19,7 +20,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::config::Settings;
-use crate::links::{Command, ConnectionId, Notice};
+use crate::links::{Command, ConnectionId, Notice, What};
 use crate::metrics::{CloseReason, RefusalReason};
 use crate::node::Shared;
 use crate::protocol::handshake::Request;
@@ -27,8 +28,9 @@ use crate::protocol::handshake::Request;
 use super::auth::{KeyError, Verifier};
 use super::connection::{Key, Stage};
 use super::engine::{Engine, Rules};
-use super::{Application, Flow, Message, NEVER, Next, Refusal};
+use super::{Application, End, Flow, Message, NEVER, Next, Refusal};
 use broadcast::Broadcasts;
+use history::History;
 use login::{Login, PermissionSets, Permissions};
 use notices::Notices;
 use topics::{Subscription, Topics};
@@ -124,6 +126,7 @@ pub struct Gateway {
     /// Whether anybody wants to know who comes and goes. Settled at the start: a reload must not part the two notices
     /// of one connection.
     tells_of_connections: bool,
+    history: History,
     drain: Option<drain::Drain>,
 }
 
@@ -160,6 +163,7 @@ impl Gateway {
         let connections_max = connections_max(&settings, connections_allowed);
         let tells_of_connections = !settings.nats.url.is_empty();
         node.logins_cap_set(settings.limits.logins_per_second);
+        let history = History::new(settings.limits.history_bytes > 0);
         Ok(Self {
             node,
             settings,
@@ -175,6 +179,7 @@ impl Gateway {
             logins: HashMap::new(),
             notices: Notices::default(),
             tells_of_connections,
+            history,
             drain: None,
         })
     }
@@ -328,7 +333,12 @@ impl Application for Gateway {
         }
     }
 
-    fn ended(&mut self, engine: &mut Engine<Session>, key: Key, reason: CloseReason, code: u16) {
+    fn ended(&mut self, engine: &mut Engine<Session>, key: Key, end: End) {
+        let End {
+            reason,
+            code,
+            queued_bytes,
+        } = end;
         let id = self.connection_id(engine, key);
         let (client, refused) = engine.get(key).map_or((None, true), |connection| {
             (connection.client(), connection.was_refused())
@@ -343,6 +353,7 @@ impl Application for Gateway {
         let claimed = std::mem::take(&mut session.claimed);
         let device = session.device.take();
         let permissions = session.permissions.take();
+        let since_unix_ms = session.since_unix_ms;
         if placed {
             self.node.place_release();
         }
@@ -360,9 +371,20 @@ impl Application for Gateway {
             self.permission_sets.give_back(permissions);
         }
         if !refused {
-            tracing::debug!(connection = %id, reason = reason.label(), user = user.as_deref(), "connection closed");
+            let (reason, user) = (reason.label(), user.as_deref());
+            tracing::debug!(connection = %id, user, reason, code, queued_bytes, "connection closed");
         }
         let Some(user) = user else { return };
+        if was_connected {
+            let what = What::Closed {
+                reason,
+                code,
+                lived_ms: engine.now().unix_ms.saturating_sub(since_unix_ms),
+                queued_bytes: u32::try_from(queued_bytes).unwrap_or(u32::MAX),
+                by: self.history.kicker.filter(|_| reason == CloseReason::Kicked),
+            };
+            self.record(engine, key, &user, device.as_deref(), what);
+        }
         if was_connected && self.tells_of_connections {
             self.notices.push(Notice::Disconnected {
                 connection: id,
@@ -379,6 +401,8 @@ impl Application for Gateway {
     }
 
     fn command(&mut self, engine: &mut Engine<Session>, command: Command) {
+        // Whoever a kick closes is reported before the next command comes.
+        self.history.kicker = None;
         self.carry_out(engine, command);
     }
 
@@ -392,21 +416,23 @@ impl Application for Gateway {
         self.check_waiting_tokens(engine);
         self.keep_outbound_budget(engine);
         let draining = self.advance_drain(engine);
+        let gathered = self.history.ripen(engine.now().ms());
         // Logins that wait for the outbox go on when it has taken something, which the reactor comes back for anyway.
         let checking = !self.token_waiting.is_empty() && !self.notices.hold_logins();
         if checking || broadcasting {
             return Next::Now;
         }
-        draining
+        draining.sooner(gathered)
     }
 
     fn next_notice(&mut self) -> Option<Notice> {
-        self.notices.take()
+        self.notices.take().or_else(|| self.history.take().map(Notice::History))
     }
 
     fn notice_refused(&mut self, engine: &mut Engine<Session>, notice: Notice) {
         match notice {
             Notice::Call(call) => self.refuse_call(engine, &call),
+            Notice::History(happenings) => self.history.put_back(happenings),
             other => self.notices.put_back(other),
         }
     }

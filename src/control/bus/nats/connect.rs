@@ -11,6 +11,7 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
 use crate::config::settings::Nats as Settings;
+use crate::metrics::Seldom;
 
 /// A server that says nothing is asked this often whether it is there; after two questions without an answer the
 /// connection is given up: a paused server is noticed after three times this, before the other nodes are taken for dead.
@@ -27,21 +28,28 @@ const SUBSCRIPTION_MESSAGES: usize = 524_288;
 const COMMANDS: usize = 256;
 /// How long a look at a server's port may take.
 const PORT_WITHIN: Duration = Duration::from_secs(1);
-/// How often the same complaint of the server is logged.
-const COMPLAINT_EVERY: Duration = Duration::from_secs(1);
+/// How often a complaint of the server, or of async-nats, is logged.
+const COMPLAINT_EVERY_MS: u64 = 1_000;
 /// What async-nats reads at once. It reads up to 128 times (tokio's budget) before anybody else gets a turn, so this
 /// bounds that turn to 2 MiB of messages, some 10 ms.
 const READ_BYTES: u16 = 16 * 1024;
 
 /// What is known of the connection.
-#[derive(Default)]
 pub struct Link {
     servers: String,
     /// `<prefix>.`
     prefix: String,
     trouble: Mutex<Trouble>,
+    complaints: Mutex<Complaints>,
+    began: Instant,
     /// Rung when something changed.
     pub changed: Notify,
+}
+
+/// What keeps the log short.
+struct Complaints {
+    of_client: Seldom,
+    of_server: Seldom,
 }
 
 #[derive(Default)]
@@ -50,9 +58,6 @@ struct Trouble {
     connecting: Option<String>,
     /// A permission that the server refuses, and without which the node is deaf or mute.
     refused: Option<String>,
-    /// When the server's last complaint was logged, and how many were not since.
-    complained: Option<Instant>,
-    complaints: u64,
     /// What a look at the servers' ports has shown.
     ports: Option<String>,
 }
@@ -61,22 +66,22 @@ impl Link {
     fn heard(&self, event: &Event) {
         {
             let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
+            let now_ms = self.began.elapsed().as_millis() as u64;
             match event {
                 Event::Connected => *trouble = Trouble::default(),
                 Event::ClientError(error) => {
                     let text = error.to_string();
-                    if trouble.connecting.as_deref() != Some(&text) {
-                        tracing::warn!("{}: {text}; going on trying", self.servers);
+                    if trouble.connecting.as_deref() != Some(&text)
+                        && let Some(not_logged) = complaints.of_client.says(now_ms)
+                    {
+                        tracing::warn!(not_logged, "{}: {text}; going on trying", self.servers);
                     }
                     trouble.connecting = Some(text);
                 }
                 Event::ServerError(error) => {
-                    if trouble.complained.is_none_or(|at| at.elapsed() >= COMPLAINT_EVERY) {
-                        let not_logged = std::mem::take(&mut trouble.complaints);
-                        trouble.complained = Some(Instant::now());
+                    if let Some(not_logged) = complaints.of_server.says(now_ms) {
                         tracing::error!(not_logged, "NATS says: {error}");
-                    } else {
-                        trouble.complaints += 1;
                     }
                     if let ServerError::Other(text) = error
                         && self.is_needed(text)
@@ -172,7 +177,13 @@ pub async fn connect(settings: &Settings, node: &str) -> Result<(Client, Arc<Lin
     let link = Arc::new(Link {
         servers: settings.url.join(", "),
         prefix: format!("{}.", settings.prefix),
-        ..Link::default()
+        trouble: Mutex::default(),
+        complaints: Mutex::new(Complaints {
+            of_client: Seldom::new(COMPLAINT_EVERY_MS),
+            of_server: Seldom::new(COMPLAINT_EVERY_MS),
+        }),
+        began: Instant::now(),
+        changed: Notify::new(),
     });
     let told = Arc::clone(&link);
     let mut options = ConnectOptions::new()

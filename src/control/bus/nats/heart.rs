@@ -11,6 +11,7 @@ use super::Core;
 use super::join::{self, HELLO_EVERY_MS};
 use super::members::Name;
 use super::publisher::Kind;
+use crate::metrics::Seldom;
 
 /// How often everything is looked at. Time-outs of calls are late by this much at most.
 const TICK: Duration = Duration::from_millis(50);
@@ -24,6 +25,8 @@ const NAME_LOST_AFTER_MS: u64 = 5_000;
 const NODES_NEED_BYTES: usize = 512 * 1024;
 /// How often losses are told.
 const TELL_EVERY_MS: u64 = 1_000;
+/// How often it is said that NATS is gone, when it comes and goes.
+const SAY_GONE_EVERY_MS: u64 = 2_000;
 
 /// How often the ports of servers that are out of reach are looked at.
 const LOOK_AT_PORTS_EVERY: Duration = Duration::from_secs(2);
@@ -38,6 +41,8 @@ struct Heart {
     next_hello_ms: u64,
     next_told_ms: u64,
     told: [u64; 5],
+    /// For a NATS that comes and goes.
+    gone: Seldom,
 }
 
 /// Beats for ever.
@@ -53,6 +58,7 @@ pub async fn run(core: Arc<Core>) {
         next_hello_ms: 0,
         next_told_ms: 0,
         told: [0; 5],
+        gone: Seldom::new(SAY_GONE_EVERY_MS),
     };
     loop {
         tokio::select! {
@@ -120,7 +126,12 @@ impl Heart {
         let connects = core.client.statistics().connects.load(Ordering::Relaxed);
         let connected = core.connected();
         if self.was_connected && !connected {
-            tracing::warn!("NATS is out of reach; connections stay, and it is looked for");
+            if let Some(not_logged) = self.gone.says(now_ms) {
+                tracing::warn!(
+                    not_logged,
+                    "NATS is out of reach; connections stay, and it is looked for"
+                );
+            }
             core.places.alone();
         }
         if connected && connects != self.connects {

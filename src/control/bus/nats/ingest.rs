@@ -21,7 +21,9 @@ use super::members::Heard;
 use super::publisher::Kind;
 use super::{Core, claims, join, wire};
 use crate::control::gather::Gather;
+use crate::control::history;
 use crate::control::router::Addressee;
+use crate::links::Kicker;
 use crate::protocol::{frame, subject};
 
 /// How long the reactors may take to answer for a report.
@@ -30,6 +32,8 @@ const REACTORS_ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const ANSWER_PART_BYTES: usize = 128 * 1024;
 /// What such a part has beside the connections: braces, and the node's name.
 const PART_SLACK_BYTES: usize = 2 * 1024;
+/// The longest event as JSON: names of 64 bytes, each of which may be six in JSON, twice, and 400 bytes of the rest.
+const HISTORY_EVENT_BYTES_MAX: usize = 1_200;
 
 /// What of the bus's messages did not reach the reactors, by why; each is a total.
 #[derive(Default)]
@@ -237,11 +241,15 @@ impl Core {
         let code = kick.code.and_then(|code| u16::try_from(code).ok());
         let code = code.filter(may_be_chosen).unwrap_or(4403);
         let text: Arc<str> = kick.reason.as_deref().unwrap_or("kicked").into();
+        let by = match kick.by.as_deref() {
+            Some("api") => Kicker::Api,
+            _ => Kicker::Bus,
+        };
         let gather = match message.reply {
             Some(_) => self.router.gather(),
             None => None,
         };
-        if self.router.offer_kick(&user, code, &text, gather.as_ref()).is_err() {
+        if self.router.offer_kick(&user, code, &text, by, gather.as_ref()).is_err() {
             self.drop_push(NO_ROOM, None);
         }
         tracing::debug!(user = &*user, code, "kicked, asked by NATS");
@@ -316,6 +324,11 @@ impl Core {
                     tokio::spawn(Arc::clone(self).find(find, reply));
                 }
             }
+            "node.history" => {
+                if let Ok(question) = serde_json::from_slice(&message.payload) {
+                    self.answer_history(&question, reply);
+                }
+            }
             "node.close" => {
                 if let Ok(close) = serde_json::from_slice(&message.payload) {
                     tokio::spawn(Arc::clone(self).close(close, reply));
@@ -325,17 +338,18 @@ impl Core {
         }
     }
 
+    /// What a part of an answer may take: each is a message of its own, which NATS must take.
+    fn part_bytes(&self) -> usize {
+        let most = self.client.max_payload().min(ANSWER_PART_BYTES);
+        most.saturating_sub(PART_SLACK_BYTES)
+    }
+
     async fn find(self: Arc<Self>, find: wire::Find, reply: Subject) {
         // No answer: whoever asked counts this node among those that did not answer.
         let Ok(found) = self.router.find_user(&find.user).await else {
             return;
         };
-        // Each part is a message of its own, which NATS must take.
-        let part_bytes = self
-            .client
-            .max_payload()
-            .min(ANSWER_PART_BYTES)
-            .saturating_sub(PART_SLACK_BYTES);
+        let part_bytes = self.part_bytes();
         let mut answer = wire::FindAnswer {
             node: self.own.node.clone(),
             connections: Vec::new(),
@@ -357,6 +371,30 @@ impl Core {
         }
         answer.more = false;
         self.answer(reply, &answer);
+    }
+
+    fn answer_history(&self, question: &history::Question, reply: Subject) {
+        let history::Answer {
+            mut events,
+            since_ms,
+            more: older,
+        } = self.history.recall(question);
+        let part_events = (self.part_bytes() / HISTORY_EVENT_BYTES_MAX).max(1);
+        loop {
+            let rest = events.split_off(events.len().min(part_events));
+            let answer = wire::HistoryAnswer {
+                node: self.own.node.clone(),
+                events,
+                since_ms,
+                older,
+                more: !rest.is_empty(),
+            };
+            // A part that is not taken: whoever asked counts this node among those that did not answer.
+            if !self.answer(reply.clone(), &answer) || rest.is_empty() {
+                return;
+            }
+            events = rest;
+        }
     }
 
     async fn close(self: Arc<Self>, close: wire::Close, reply: Subject) {

@@ -27,9 +27,10 @@ use tokio::time::{Instant, timeout};
 
 use super::{Answer, Bus, Found, Member, Nodes, Push, Report, refuse};
 use crate::config::Settings;
+use crate::control::history::{self, History};
 use crate::control::places::Places;
 use crate::control::router::{Router, Unanswered};
-use crate::links::{Call, ConnectionId, Notice};
+use crate::links::{Call, ConnectionId, Kicker, Notice};
 use crate::metrics::NodeCounters;
 use crate::protocol::message::ErrorCode;
 use crate::protocol::{frame, subject};
@@ -64,6 +65,7 @@ struct Core {
     counters: Arc<NodeCounters>,
     members: Mutex<Members>,
     places: Arc<Places>,
+    history: Arc<History>,
     answer_parts: claims::AnswerParts,
     gathers: Arc<Gathers>,
     calls: Calls,
@@ -87,6 +89,7 @@ impl Nats {
         router: Arc<Router>,
         counters: Arc<NodeCounters>,
         places: Arc<Places>,
+        history: Arc<History>,
         name_lost: Arc<Notify>,
     ) -> Self {
         let Joined {
@@ -113,6 +116,7 @@ impl Nats {
             counters,
             members: Mutex::new(members),
             places,
+            history,
             answer_parts: claims::AnswerParts::default(),
             gathers: Arc::default(),
             calls: Calls::default(),
@@ -277,17 +281,38 @@ impl Bus for Nats {
         })
     }
 
+    fn history<'a>(&'a self, question: &'a history::Question) -> Answer<'a, (history::Answer, Nodes)> {
+        Box::pin(async move {
+            let core = &self.0;
+            let asked = core.ask_all("node.history", question)?;
+            let deadline = Instant::now() + ANSWERS_WITHIN;
+            let mut answer = core.history.recall(question);
+            let mut nodes = core.alone();
+            if let Some(asked) = asked {
+                let (answers, asked) = asked.finish(deadline).await;
+                nodes = with_this_node(asked, answers.nodes);
+                for part in answers.payloads {
+                    if let Ok(part) = serde_json::from_slice::<wire::HistoryAnswer>(&part) {
+                        answer.add(part.answer());
+                    }
+                }
+            }
+            Ok((answer, nodes))
+        })
+    }
+
     fn kick_user<'a>(&'a self, user: &'a str, code: u16, text: &'a str) -> Answer<'a, (u64, Nodes)> {
         Box::pin(async move {
             let core = &self.0;
             let kick = wire::Kick {
                 code: Some(code.into()),
                 reason: Some(text.into()),
+                by: Some(Kicker::Api.label().into()),
             };
             let subject = format!("kick.user.{}", subject::encode(user));
             let question = core.ask_all(&subject, &kick)?;
             let deadline = Instant::now() + ANSWERS_WITHIN;
-            let own = core.router.kick_user(user, code, &text.into()).await?;
+            let own = core.router.kick_user(user, code, &text.into(), Kicker::Api).await?;
             let Some(question) = question else {
                 return Ok((own, core.alone()));
             };

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::super::Found;
+use crate::control::history;
 use crate::links::{ConnectionId, ConnectionInfo};
 
 /// The header that names a user, percent-encoded.
@@ -161,6 +162,9 @@ pub struct Kick {
     /// The close frame's text.
     #[serde(default)]
     pub reason: Option<String>,
+    /// `api`: asked by the HTTP API of another node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// `<prefix>.node.find`: a user's connections are wanted.
@@ -180,6 +184,34 @@ pub struct FindAnswer {
     /// Another part follows.
     #[serde(default)]
     pub more: bool,
+}
+
+/// A part of the answer to `<prefix>.node.history`, which asks a `history::Question`.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// The node's name.
+    pub node: String,
+    /// What it remembers.
+    pub events: Vec<history::Event>,
+    /// As in `history::Answer`.
+    pub since_ms: Option<u64>,
+    /// As `history::Answer::more`.
+    #[serde(default)]
+    pub older: bool,
+    /// Another part follows.
+    #[serde(default)]
+    pub more: bool,
+}
+
+impl HistoryAnswer {
+    /// What this part says.
+    pub fn answer(self) -> history::Answer {
+        history::Answer {
+            events: self.events,
+            since_ms: self.since_ms,
+            more: self.older,
+        }
+    }
 }
 
 /// A connection, as `GET /v1/users/{user}` shows it.

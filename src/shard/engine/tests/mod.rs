@@ -17,7 +17,7 @@ use crate::metrics::{CloseReason, NodeCounters, RefusalReason};
 use crate::protocol::frame::{self, Opcode};
 use crate::protocol::handshake::Request;
 use crate::shard::outbound::Frame;
-use crate::shard::{Application, Flow, Key, Message, Next, Now, Refusal, Shard, Stage};
+use crate::shard::{Application, End, Flow, Key, Message, Next, Now, Refusal, Shard, Stage};
 
 const HEAD: &[u8] = b"GET /ws HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
@@ -69,9 +69,9 @@ impl Application for Probe {
 
     fn deadline(&mut self, _: &mut Engine<()>, _: Key) {}
 
-    fn ended(&mut self, _: &mut Engine<()>, key: Key, reason: CloseReason, code: u16) {
-        self.ended.push((key, reason));
-        self.codes.push(code);
+    fn ended(&mut self, _: &mut Engine<()>, key: Key, end: End) {
+        self.ended.push((key, end.reason));
+        self.codes.push(end.code);
     }
 
     fn command(&mut self, _: &mut Engine<()>, (): ()) {}

@@ -118,6 +118,7 @@ fn each_end_has_its_reason_and_the_code_that_was_said() {
                 connection,
                 code: 4403,
                 text: "kicked".into(),
+                by: Kicker::Api,
                 ticket: None,
             });
         }),
@@ -127,6 +128,7 @@ fn each_end_has_its_reason_and_the_code_that_was_said() {
                 user,
                 code: 3456,
                 text: "go".into(),
+                by: Kicker::Api,
                 ticket: None,
             });
         }),

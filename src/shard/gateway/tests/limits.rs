@@ -165,6 +165,7 @@ fn an_address_has_so_many_connections() {
         connection: id,
         code: 4403,
         text: "".into(),
+        by: Kicker::Api,
         ticket: None,
     });
     let fourth = open(&mut world);

@@ -4,6 +4,7 @@
 
 mod drain;
 mod events;
+mod history;
 mod limits;
 mod login;
 mod pushes;
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Gateway, rules};
 use crate::config::{self, Settings};
-use crate::links::{Command, ConnectionId, Notice, Target, Ticket, UserName};
+use crate::links::{Command, ConnectionId, Kicker, Notice, Target, Ticket, UserName};
 use crate::metrics::{CloseReason, NodeCounters};
 use crate::node::Shared;
 use crate::protocol::frame;
@@ -33,6 +34,8 @@ fn settings() -> Settings {
     settings.auth.leeway_ms = 0;
     settings.auth.default_topics = vec!["*".into()];
     settings.limits.outbound_total_bytes = 1 << 30;
+    // What the recorder is told would stand between what the tests look for; those of `history` turn it on.
+    settings.limits.history_bytes = 0;
     settings
 }
 

@@ -88,6 +88,7 @@ fn whoever_is_not_logged_in_gets_nothing() {
         connection: id,
         code: 4403,
         text: "".into(),
+        by: Kicker::Api,
         ticket: None,
     });
     world.push(Target::All, "1", Some(1));
@@ -272,12 +273,14 @@ fn a_kick_and_a_look_find_the_user_s_connections() {
         user: user.clone(),
         code: 3_000,
         text: "out".into(),
+        by: Kicker::Api,
         ticket: Some(2),
     });
     world.shard.command(Command::KickUser {
         user,
         code: 3_000,
         text: "out".into(),
+        by: Kicker::Api,
         ticket: Some(3),
     });
     let closed: Vec<u64> = world
