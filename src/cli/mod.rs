@@ -14,7 +14,7 @@ mod token;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use flags::{Command, Flags};
 
@@ -53,6 +53,11 @@ pub fn main() -> ExitCode {
     };
     note(&format!("longwire: {text}"));
     ExitCode::from(code)
+}
+
+/// The command line as clap knows it, for what is written from it: manual pages and shell completions.
+pub fn command() -> clap::Command {
+    Flags::command()
 }
 
 /// Writes a result to standard output. Whoever closed it does not want it: that is no error.

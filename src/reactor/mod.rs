@@ -9,6 +9,7 @@ mod cores;
 pub mod descriptors;
 mod egress;
 mod ingress;
+pub mod inherited;
 pub mod listener;
 mod socket;
 pub mod threads;
@@ -165,7 +166,12 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             || engine.has_dead()
             || engine.has_readable_again()
             || !self.unread.is_empty()
-            || (self.gate.is_open() && self.listeners.iter().any(Listener::is_ready))
+            || (self.may_accept() && !self.node.closed())
+    }
+
+    /// Whether somebody waits to be accepted, and there may be a descriptor for them.
+    fn may_accept(&self) -> bool {
+        self.gate.is_open() && self.listeners.iter().any(Listener::is_ready)
     }
 
     fn wait(&mut self) -> io::Result<()> {
