@@ -48,6 +48,7 @@ install:
 	$(INSTALL) -D -m 644 packaging/completions/longwire.fish "$(call to,$(fishdir))/longwire.fish"
 	$(INSTALL) -D -m 644 -t "$(call to,$(docdir))" docs/*.md
 	$(INSTALL) -D -m 644 -t "$(call to,$(docdir))/examples/longwire.service.d" systemd/longwire.service.d/*.example
+	sed -i 's|/usr/bin/longwire|$(bindir)/longwire|' "$(call to,$(docdir))/examples/longwire.service.d/"*
 	@# What the operator has written stays.
 	$(INSTALL) -d -m 750 "$(call to,$(sysconfdir))/longwire"
 	[ -e "$(call to,$(sysconfdir))/longwire/longwire.toml" ] || \

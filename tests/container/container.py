@@ -4,8 +4,10 @@ Needs root, debootstrap, systemd-nspawn, nsenter. The root is built once, below 
 run. Used by `test_systemd.py` and `test_package.py`, which `scripts/test-systemd` and `scripts/test-package` run."""
 
 import asyncio
+import atexit
 import base64
 import contextlib
+import ctypes
 import hashlib
 import hmac
 import json
@@ -13,6 +15,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -98,6 +101,8 @@ class Container:
         subprocess.run(["cp", "-a", "--reflink=auto", base(), self.root], check=True)
         self.process = None
         self.init = None
+        # Also where the tests are interrupted. The second call finds nothing to do.
+        atexit.register(self.close)
         try:
             prepare(self.root)
             self._boot()
@@ -173,9 +178,8 @@ class Container:
 
     def journal(self, unit: str = "longwire.service") -> list:
         """What the unit has logged, one dictionary an entry."""
-        lines = self.run("journalctl", "--sync", check=False) or self.run(
-            "journalctl", f"_SYSTEMD_UNIT={unit}", "+", f"UNIT={unit}", "-o", "json", "--all"
-        )
+        self.run("journalctl", "--sync", check=False)
+        lines = self.run("journalctl", f"_SYSTEMD_UNIT={unit}", "+", f"UNIT={unit}", "-o", "json", "--all")
         return [json.loads(line) for line in lines.splitlines() if line.startswith("{")]
 
     def host_pid(self, pid: str) -> int:
@@ -203,6 +207,7 @@ class Container:
         keep = bool(os.environ.get("KEEP")) if keep is None else keep
         running = self.process is not None and self.process.poll() is None
         if keep and running:
+            atexit.unregister(self.close)
             print(f"kept: enter it with `nsenter -t {self.init} -a`, end it with `systemctl poweroff` in there, "
                   f"then remove {self.root}", file=sys.stderr)
             return
@@ -223,8 +228,6 @@ class Container:
 
 
 def _setns(descriptor: int):
-    import ctypes
-
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(descriptor, 0x40000000) != 0:  # CLONE_NEWNET
         raise OSError(ctypes.get_errno(), "setns")
@@ -236,8 +239,6 @@ def patiently(awaitable):
 
 async def open_client(container: Container, port: int = 9040):
     """A WebSocket into the container."""
-    import socket
-
     with container.network():
         stream = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     stream.setblocking(False)
