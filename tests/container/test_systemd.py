@@ -132,6 +132,14 @@ class Service(unittest.IsolatedAsyncioTestCase):
         self.observe("wrong configuration: exit 2, tried again every 2 s; active after", self.show("NRestarts"), "restarts")
         await self.login()
 
+    def test_without_its_configuration_it_does_not_start(self):
+        self.container.path("/etc/longwire/longwire.toml").rename(self.container.path("/etc/longwire/away"))
+        try:
+            self.assertNotEqual(self.container.done("systemctl", "start", "longwire.service").returncode, 0)
+            self.assertEqual(self.show("ExecMainStatus"), "2")
+        finally:
+            self.container.path("/etc/longwire/away").rename(self.container.path("/etc/longwire/longwire.toml"))
+
     async def test_stop_drains_and_exits_with_0(self):
         self.start()
         clients = [await self.login(f"u{n}") for n in range(10)]
