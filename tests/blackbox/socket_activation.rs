@@ -59,7 +59,11 @@ fn knock(address: SocketAddr) -> Option<u16> {
     stream.write_all(upgrade_request(&[]).as_bytes()).ok()?;
     let mut start = [0; 12];
     stream.read_exact(&mut start).ok()?;
-    std::str::from_utf8(&start).ok()?.strip_prefix("HTTP/1.1 ")?.parse().ok()
+    std::str::from_utf8(&start)
+        .ok()?
+        .strip_prefix("HTTP/1.1 ")?
+        .parse()
+        .ok()
 }
 
 #[test]
