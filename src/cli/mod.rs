@@ -16,7 +16,7 @@ mod why;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use flags::{Command, Flags};
 
@@ -57,6 +57,11 @@ pub fn main() -> ExitCode {
     };
     note(&format!("longwire: {text}"));
     ExitCode::from(code)
+}
+
+/// The command line as clap knows it, for what is written from it: manual pages and shell completions.
+pub fn command() -> clap::Command {
+    Flags::command()
 }
 
 /// Writes a result to standard output. Whoever closed it does not want it: that is no error.

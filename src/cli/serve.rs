@@ -14,6 +14,7 @@ use crate::config::{Settings, Sources};
 use crate::control::{self, Inbox, PageFacts, Parts, Reload};
 use crate::metrics::NodeCounters;
 use crate::node::Shared;
+use crate::reactor::inherited::Inherited;
 use crate::reactor::threads;
 use crate::shard::auth::{Grant, mint};
 
@@ -22,6 +23,8 @@ const DEMO_TOKEN_SECONDS: u64 = 24 * 3600;
 
 /// Runs until the node is told to stop; the process's exit code.
 pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
+    // First of all: nothing else must have opened a descriptor.
+    let mut inherited = Inherited::receive().map_err(Failure::failed)?;
     let mut sources = configuration::sources(flags);
     if sources.file.is_none() {
         sources.development_secret = Some(random_secret()?);
@@ -35,7 +38,10 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
         tracing::warn!("{warning}");
     }
 
-    let api = bind_api(settings.api.listen)?;
+    let api = match inherited.take_tcp(settings.api.listen) {
+        Some(api) => api,
+        None => bind_api(settings.api.listen)?,
+    };
     let api_address = api.local_addr().map_err(Failure::failed)?;
     let reactors = settings.server.reactors;
     let epoch = random::<8>()?;
@@ -46,7 +52,7 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
         tracing::info!("told to stop before it was started");
         return Ok(0);
     }
-    let started = threads::start(&settings, &shared, &counters, &to_control).map_err(Failure::failed)?;
+    let started = threads::start(&settings, &shared, &counters, &to_control, inherited).map_err(Failure::failed)?;
 
     let websocket = websocket_url(&started.addresses);
     let token = if development {

@@ -18,6 +18,10 @@ use crate::links::Command;
 /// How much longer than `timeouts.drain` the last connections may take to close.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
+/// How long those may take who were accepted at the last moment, to be told that nobody is taken.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+const LAST_ANSWERS_LOOK: Duration = Duration::from_millis(5);
+
 /// The signals longwire listens to.
 pub struct Signals {
     terminate: Signal,
@@ -112,11 +116,13 @@ pub async fn run(state: &State, signals: &mut Signals, reload: &Reload, set_log_
             Event::Hangup => reread(state, reload, set_log_level),
             Event::AllDrained => {
                 tracing::info!("drained, stopping");
+                close(state).await;
                 return Exit { code, in_order: true };
             }
             Event::OutOfTime => {
                 let connections = state.shared.connections();
                 tracing::warn!(connections, "stopping with connections that did not close in time");
+                state.shared.close();
                 return Exit { code, in_order: true };
             }
         }
@@ -135,6 +141,16 @@ fn drain(state: &State, asked_by: &str) -> Instant {
     systemd::stopping();
     state.router.owe_all(|| Command::Drain { window_ms });
     Instant::now() + Duration::from_millis(window_ms) + DRAIN_GRACE
+}
+
+/// Nobody is accepted any more: on a socket that the service manager holds, whoever connects from now on waits for the
+/// next process. Those who were accepted a moment before get their answer, and not a reset.
+async fn close(state: &State) {
+    state.shared.close();
+    let give_up = Instant::now() + LAST_ANSWERS;
+    while !state.shared.deserted() && Instant::now() < give_up {
+        tokio::time::sleep(LAST_ANSWERS_LOOK).await;
+    }
 }
 
 fn reread(state: &State, reload: &Reload, set_log_level: &SetLogLevel) {

@@ -36,14 +36,19 @@ pub fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
 }
 
-/// Feeds the watchdog and keeps the status line true, for ever.
+/// Feeds the watchdog and keeps the status line true, for ever. While the node drains it also asks for more time, as
+/// long as it needs some: however long `timeouts.drain` is, the service manager cuts no drain short that goes on.
 pub async fn watch(state: Arc<State>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }
     let watchdog = sd_notify::watchdog_enabled();
     // Three chances a period: one late turn of this thread is no reason to be killed.
-    let mut ticks = tokio::time::interval(watchdog.map_or(STATUS_EVERY, |period| period / 3));
+    let every = watchdog.map_or(STATUS_EVERY, |period| period / 3);
+    let mut ticks = tokio::time::interval(every);
+    // Three chances here as well; a fast watchdog is no reason to promise the end of the drain in a second.
+    let more_time = (every * 3).max(STATUS_EVERY).as_micros();
+    let more_time = NotifyState::ExtendTimeoutUsec(u32::try_from(more_time).unwrap_or(u32::MAX));
     let mut was_stuck = false;
     let mut seldom = Seldom::new(SAY_EVERY_MS);
     loop {
@@ -55,10 +60,13 @@ pub async fn watch(state: Arc<State>) {
             tracing::error!(reactor, "a reactor does not turn: the watchdog is not fed");
         }
         was_stuck = stuck.is_some();
-        let word = if state.shared.draining() { "draining" } else { "serving" };
+        let draining = state.shared.draining();
+        let word = if draining { "draining" } else { "serving" };
         let status = format!("{word}, {} connections", state.shared.connections());
         let alive = (watchdog.is_some() && stuck.is_none()).then_some(NotifyState::Watchdog);
-        let what: Vec<_> = alive.into_iter().chain([NotifyState::Status(&status)]).collect();
+        let mut what = vec![NotifyState::Status(&status)];
+        what.extend(alive);
+        what.extend(draining.then(|| more_time.clone()));
         if let Err(error) = sd_notify::notify(&what)
             && let Some(not_logged) = seldom.says(state.shared.now_us() / 1_000)
         {

@@ -24,6 +24,9 @@ pub struct Shared {
     /// Not made from the epoch, which clients see in the connection ids: they could choose names that collide.
     name_hasher: foldhash::quality::RandomState,
     draining: AtomicBool,
+    closed: AtomicBool,
+    /// Reactors that may be about to accept somebody.
+    accepting: AtomicUsize,
     reactors: Box<[ReactorCell]>,
     connections: OwnLine,
     places: OwnLine,
@@ -73,6 +76,8 @@ impl Shared {
             started: Instant::now(),
             name_hasher: foldhash::quality::RandomState::default(),
             draining: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            accepting: AtomicUsize::new(0),
             reactors: (0..reactors).map(|_| ReactorCell::new()).collect(),
             connections: OwnLine::default(),
             places: OwnLine::default(),
@@ -250,6 +255,37 @@ impl Shared {
     /// As `drain_pace_set` last said; at least 1.
     pub fn drain_pace_per_s(&self) -> u32 {
         self.drain_pace_per_s.load(Ordering::Relaxed)
+    }
+
+    /// A reactor is about to accept. False: the node accepts nobody any more. Whoever got true owes one `accept_end`.
+    pub fn accept_begin(&self) -> bool {
+        // In one order with `close`: either this sees the door closed, or `close` is followed by a look at this.
+        self.accepting.fetch_add(1, Ordering::SeqCst);
+        let open = !self.closed.load(Ordering::SeqCst);
+        if !open {
+            self.accept_end();
+        }
+        open
+    }
+
+    /// Whom it accepted is counted by `connection_opened`.
+    pub fn accept_end(&self) {
+        self.accepting.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// From now on nobody is accepted: not even to be refused. There is no way back.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether `close` was called.
+    pub fn closed(&self) -> bool {
+        self.closed.load(Ordering::SeqCst)
+    }
+
+    /// After `close`: nobody is left, and nobody will come.
+    pub fn deserted(&self) -> bool {
+        self.accepting.load(Ordering::SeqCst) == 0 && self.connections() == 0
     }
 
     /// A reactor finished a turn.

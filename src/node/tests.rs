@@ -89,3 +89,17 @@ fn addresses_are_counted_over_all_reactors() {
     shared.address_release(ip);
     assert!(shared.address_acquire(ip, 1));
 }
+
+#[test]
+fn a_closed_node_is_deserted_when_nobody_accepts_and_nobody_is_left() {
+    let shared = Shared::new(2, 1);
+    assert!(shared.accept_begin());
+    shared.close();
+    assert!(!shared.accept_begin(), "nobody begins any more");
+    assert!(!shared.deserted(), "one has begun before");
+    shared.connection_opened();
+    shared.accept_end();
+    assert!(!shared.deserted(), "whom it accepted is there");
+    shared.connection_closed();
+    assert!(shared.deserted() && shared.closed());
+}

@@ -1,8 +1,10 @@
-//! File descriptors: how many this process may have, and how each reactor gets a table of its own. The one place with
-//! `unsafe`. Called at start-up.
+//! File descriptors: how many this process may have, which ones it was started with, and how each reactor gets a table of
+//! its own. The one place with `unsafe`. Called at start-up.
 #![allow(unsafe_code)]
 
 use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Descriptors kept for everything that is no client: listeners, polls, log, NATS, and the API with up to 256 callers.
 const RESERVE: usize = 384;
@@ -33,6 +35,24 @@ pub fn raise_limit() -> io::Result<usize> {
         }
     }
     Ok(usize::try_from(limit.rlim_cur).unwrap_or(usize::MAX))
+}
+
+/// The descriptors that a service manager passed to this process (`sd_listen_fds(3)`), none without one. They are not
+/// handed on to programs that this process might start. Each has one owner: a second call gives none.
+///
+/// To be called before anything else opens descriptors: the environment says by number alone which ones they are.
+///
+/// # Errors
+/// `LISTEN_PID` or `LISTEN_FDS` is no number, or a descriptor that they promise is not there.
+pub fn inherited() -> io::Result<Vec<OwnedFd>> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    if TAKEN.swap(true, Ordering::Relaxed) {
+        return Ok(Vec::new());
+    }
+    let numbers = sd_notify::listen_fds()?;
+    // SAFETY: `listen_fds` found each of them open, the service manager opened them for this very process (LISTEN_PID), and
+    // nobody else owns them: nothing was opened before, and TAKEN lets this line run once.
+    Ok(numbers.map(|number| unsafe { OwnedFd::from_raw_fd(number) }).collect())
 }
 
 /// Gives the calling thread a descriptor table of its own, a copy of the process's at this moment

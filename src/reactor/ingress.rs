@@ -48,8 +48,9 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             }
         }
         self.events = events;
-        if self.gate.is_open() {
+        if self.may_accept() && self.node.accept_begin() {
             self.accept();
+            self.node.accept_end();
         }
     }
 

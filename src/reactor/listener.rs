@@ -1,10 +1,11 @@
 //! Listening sockets: binding them, accepting within a budget, and the gate that closes when descriptors run out.
 //! Each reactor has its own socket for a TCP address (SO_REUSEPORT: the kernel spreads connections by their hash) and
-//! a duplicate of the one socket for a Unix path. Used by the reactor and by start-up.
+//! a duplicate of the one socket for a Unix path, or for an address whose socket was inherited. Used by the reactor and by
+//! start-up.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{self, IpAddr, SocketAddr};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net as unix;
 use std::path::Path;
@@ -41,7 +42,15 @@ pub enum Prepared {
         /// Where the kernel chose the port: bound and not listening, so that nobody else is given it meanwhile.
         holder: Option<Socket>,
     },
-    /// A bound Unix socket.
+    /// A TCP socket that was inherited, listening. The reactors share it: the kernel lets nobody join a SO_REUSEPORT group
+    /// that another user, such as the service manager's root, has begun.
+    Shared {
+        /// Where it is bound.
+        address: SocketAddr,
+        /// The socket.
+        listener: net::TcpListener,
+    },
+    /// A bound Unix socket, which the reactors share.
     Unix(unix::UnixListener),
 }
 
@@ -69,6 +78,26 @@ pub fn prepare(address: &ListenAddress) -> io::Result<Prepared> {
             })
         }
         ListenAddress::Unix(path) => unix_listener(path).map(Prepared::Unix),
+    }
+}
+
+/// Makes an inherited socket that listens on `address` as one that was opened here. Its backlog, its file's mode and the
+/// like stay the service manager's.
+///
+/// # Errors
+/// An option could not be set.
+pub(super) fn adopt(socket: Socket, address: &ListenAddress) -> io::Result<Prepared> {
+    socket.set_nonblocking(true)?;
+    match address {
+        ListenAddress::Tcp(address) => {
+            socket.set_tcp_nodelay(true)?;
+            socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
+            Ok(Prepared::Shared {
+                address: *address,
+                listener: socket.into(),
+            })
+        }
+        ListenAddress::Unix(_) => Ok(Prepared::Unix(socket.into())),
     }
 }
 
@@ -148,6 +177,7 @@ impl Listener {
                 listen(&socket).map_err(|error| explain(address, &error))?;
                 Socketlike::Tcp(TcpListener::from_std(socket.into()))
             }
+            Prepared::Shared { listener, .. } => Socketlike::Tcp(TcpListener::from_std(listener.try_clone()?)),
             Prepared::Unix(listener) => Socketlike::Unix(UnixListener::from_std(listener.try_clone()?)),
         };
         Ok(Self { socket, ready: false })

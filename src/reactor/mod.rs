@@ -10,6 +10,7 @@ mod cores;
 pub mod descriptors;
 mod egress;
 mod ingress;
+pub mod inherited;
 pub mod listener;
 mod socket;
 pub mod threads;
@@ -205,17 +206,16 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             || !self.unread.is_empty()
     }
 
-    /// Whether newcomers wait whom nothing but the rate of admission keeps out.
-    fn newcomers_wait(&self) -> bool {
+    /// Whether somebody waits to be accepted, and there may be a descriptor for them.
+    fn may_accept(&self) -> bool {
         self.gate.is_open() && self.listeners.iter().any(Listener::is_ready)
     }
 
     fn wait(&mut self) -> io::Result<()> {
         let now_us = self.node.now_us();
         let now_ms = now_us / 1_000;
-        let admits_us = self
-            .newcomers_wait()
-            .then(|| self.admission.next_us(now_us).unwrap_or(0));
+        // Whom the rate of admission keeps out is looked at again when it lets them in.
+        let admits_us = (self.may_accept() && !self.node.closed()).then(|| self.admission.next_us(now_us).unwrap_or(0));
         let wait_ms =
             if self.is_busy() || admits_us == Some(0) || (self.shard.takes_commands() && !self.inbox.prepare_sleep()) {
                 0

@@ -7,6 +7,7 @@ use std::thread;
 
 use mio::{Poll, Waker};
 
+use super::inherited::Inherited;
 use super::listener::{self, Prepared};
 use super::{Reactor, cores, descriptors, waker_token};
 use crate::config::{ListenAddress, Settings};
@@ -43,7 +44,8 @@ struct Parts<W> {
     connections_allowed: usize,
 }
 
-/// Starts `settings.server.reactors` threads, and returns when all of them listen.
+/// Starts `settings.server.reactors` threads, and returns when all of them listen: on what was inherited for their
+/// addresses, else on sockets of their own.
 ///
 /// # Errors
 /// An address that cannot be listened on, a key that cannot be used, a thread that cannot be made; the message says what
@@ -53,6 +55,7 @@ pub fn start<W: Wake + Send + Sync + 'static>(
     shared: &Arc<Shared>,
     counters: &Arc<NodeCounters>,
     outbox: &Sender<Notice, W>,
+    mut inherited: Inherited,
 ) -> io::Result<Started> {
     let reactors = settings.server.reactors;
     let connections_allowed = connections_allowed(settings)?;
@@ -60,8 +63,12 @@ pub fn start<W: Wake + Send + Sync + 'static>(
         .server
         .listen
         .iter()
-        .map(listener::prepare)
+        .map(|address| match inherited.take(address)? {
+            Some(prepared) => Ok(prepared),
+            None => listener::prepare(address),
+        })
         .collect::<io::Result<Vec<_>>>()?;
+    inherited.nothing_left()?;
     let listeners = Arc::new(listeners);
     let addresses = settings
         .server
@@ -184,7 +191,7 @@ fn connections_allowed(settings: &Settings) -> io::Result<usize> {
 /// As it stands in the configuration, but with the real port.
 fn shown(address: &ListenAddress, prepared: &Prepared) -> String {
     match prepared {
-        Prepared::Tcp { address, .. } => address.to_string(),
+        Prepared::Tcp { address, .. } | Prepared::Shared { address, .. } => address.to_string(),
         Prepared::Unix(_) => address.to_string(),
     }
 }

@@ -27,6 +27,7 @@ mod pings;
 mod push;
 mod reload;
 mod sessions;
+mod socket_activation;
 mod subscribe;
 mod systemd;
 mod unix_socket;

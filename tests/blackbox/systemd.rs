@@ -47,3 +47,15 @@ fn the_watchdog_is_fed_again_and_again_while_every_reactor_turns() {
         expect(&socket, "WATCHDOG=1");
     }
 }
+
+#[test]
+fn a_drain_asks_for_its_time_again_and_again() {
+    let (mut gateway, socket) = start("timeouts.drain = \"10m\"", Some(400_000));
+    let client = Client::login(&gateway, "u");
+    gateway.run.signal("TERM");
+    for _ in 0..3 {
+        expect(&socket, "EXTEND_TIMEOUT_USEC=10000000");
+    }
+    drop(client);
+    assert_eq!(gateway.run.exit_code(), 0);
+}

@@ -79,6 +79,8 @@ pub const ROOMS: &[Room] = &[
             Everywhere("socket2"),
             Everywhere("libc"),
             In("cores", "rustix"),
+            // Which descriptors a service manager passed, by its rules.
+            In("descriptors", "sd_notify"),
             Everywhere("slab"),
             Everywhere("bytes"),
             Everywhere("fastrand"),
