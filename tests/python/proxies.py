@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import pathlib
+import random
 import re
 import secrets
 import shutil
@@ -20,7 +21,8 @@ import time
 import urllib.error
 import urllib.request
 
-from gateway import PATIENCE_S, Gateway, token
+from gateway import PATIENCE_S, Gateway
+from gateway import token as gateway_token
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATH = os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin"
@@ -40,9 +42,15 @@ def wait_until(what, condition, patience_s=PATIENCE_S):
 
 
 def free_port() -> int:
-    with socket.socket() as holder:
-        holder.bind(("127.0.0.1", 0))
-        return holder.getsockname()[1]
+    """One below those that the kernel gives to connections: a node that is started again must find it free still."""
+    for port in random.sample(range(10_000, 30_000), 1_000):
+        with socket.socket() as holder:
+            try:
+                holder.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                pass
+    raise AssertionError("no free port")
 
 
 def replaced(text: str, old: str, new: str) -> str:
@@ -75,20 +83,19 @@ def end(process, patience_s=PATIENCE_S):
 
 
 class Node:
-    """One node, on the addresses of its first start also when it is started again."""
+    """One node, on the same addresses also when it is started again."""
 
     def __init__(self, name: str, listen: list[str], more: str):
         self.name, self.listen, self.more = name, listen, more
-        self.gateway = None
+        self.api_port = free_port()
         self.start()
 
     def start(self):
         sets = [f"server.node={self.name}", f"server.listen={json.dumps(self.listen)}"]
+        sets.append(f"api.listen=127.0.0.1:{self.api_port}")
         # The proxy comes from 127.0.0.1; whoever comes from another loopback address is a client.
         sets.append('server.trusted_proxies=["127.0.0.1/32", "unix"]')
         self.gateway = Gateway(self.more, sets)
-        shown = [re.search(r'websocket listening address="?([^\s"]+)', line) for line in self.gateway.log]
-        self.listen = [found.group(1) for found in shown if found]
 
     def metric(self, name: str) -> float:
         """The sum over all labels that begin so."""
@@ -140,7 +147,7 @@ class Cluster:
         )
         more = f'[nats]\nurl = ["{found.group(1)}"]\n{more}'
         for name in ("n1", "n2", "n3"):
-            listen = ["127.0.0.1:0"] * 2
+            listen = [f"127.0.0.1:{free_port()}" for _ in "ab"]
             if name == "n3":
                 listen = [f"unix:{self.path}/{name}-{which}.sock" for which in "ab"]
             self.nodes.append(Node(name, listen, more))
@@ -303,10 +310,10 @@ class HAProxy(Proxy):
     def adapted(self, cluster):
         text = (ROOT / "haproxy" / "longwire.cfg").read_text()
         for shipped, node in zip(SHIPPED_NODES, cluster.nodes):
-            api = node.gateway.api.rsplit(":", 1)[1]
             for old, new in zip(shipped, node.listen):
                 # A check of its own address, as the API is not on a Unix socket.
-                text = replaced(text, old, f"{new} addr 127.0.0.1 port {api}")
+                new = new.replace("unix:", "unix@")  # as HAProxy writes it
+                text = replaced(text, old, f"{new} addr 127.0.0.1 port {node.api_port}")
         text = replaced(text, "bind :443 ", f"bind 127.0.0.1:{self.tls} ")
         text = replaced(text, "bind [::]:443 v6only ", f"bind 127.0.0.2:{self.tls} ")
         text = replaced(text, "127.0.0.1:9042", self.address)
@@ -326,9 +333,10 @@ class HAProxy(Proxy):
 
 
 class Client:
-    """One WebSocket client, blocking, that logs in; enough to see what the proxy makes of it."""
+    """One WebSocket client, blocking, that logs in with a token of its user unless it is given one. `status` is the
+    upgrade's, `reply` the login's."""
 
-    def __init__(self, address, user: str, headers=(), source=None, context=None, session=None):
+    def __init__(self, address, user: str, token=None, headers=(), source=None, context=None, session=None):
         host, port = address.rsplit(":", 1)
         bound = (source, 0) if source else None
         self.socket = socket.create_connection((host, int(port)), PATIENCE_S, source_address=bound)
@@ -344,12 +352,13 @@ class Client:
         if self.status != 101:
             self.close()
             return
-        self.send({"path": "connect", "id": 1, "token": token(user)})
+        self.send({"path": "connect", "id": 1, "token": token or gateway_token(user)})
         self.reply = self.receive()
 
     def send(self, message):
         payload = json.dumps(message).encode()
-        length = struct.pack("!BBH", 0x81, 0x80 | 126, len(payload))
+        size = len(payload)
+        length = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0x80 | 126, size)
         mask = secrets.token_bytes(4)
         masked = bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
         self.socket.sendall(length + mask + masked)

@@ -116,8 +116,8 @@ class ProxyExamples(unittest.TestCase):
     def setUp(self):
         nodes = []
         for port in range(3):
-            gateway = types.SimpleNamespace(api="http://127.0.0.1:9041")
-            nodes.append(types.SimpleNamespace(listen=[f"127.0.0.1:{9050 + port}", f"127.0.0.1:{9060 + port}"], gateway=gateway))
+            listen = [f"127.0.0.1:{9050 + port}", f"127.0.0.1:{9060 + port}"]
+            nodes.append(types.SimpleNamespace(listen=listen, api_port=9041))
         self.cluster = types.SimpleNamespace(nodes=nodes)
 
     def check(self, proxy_class):

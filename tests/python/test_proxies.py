@@ -136,7 +136,7 @@ class Common:
     def test_the_clients_address_is_seen_and_cannot_be_forged(self):
         forged = ["X-Forwarded-For: 203.0.113.9", "Cookie: " + "a" * 6000]
         for number in range(6):
-            with Client(self.proxy.address, f"user{number}", forged, source="127.0.0.5") as client:
+            with Client(self.proxy.address, f"user{number}", headers=forged, source="127.0.0.5") as client:
                 self.assertEqual(client.status, 101)
                 self.assertEqual(self.cluster.remotes(f"user{number}"), ["127.0.0.5"])
 
