@@ -288,13 +288,13 @@ class Nginx(Proxy):
 
     def reload(self):
         """Returns when all of the old workers have heard of it."""
-        old = set(self.workers())
+        old = {pid for pid, ends in self.workers().items() if not ends}
         self.process.send_signal(signal.SIGHUP)
 
         def done():
             workers = self.workers()
-            fresh = [pid for pid, ends in workers.items() if pid not in old and not ends]
-            return len(fresh) >= len(old) and all(workers.get(pid, True) for pid in old)
+            fresh = [pid for pid, ends in workers.items() if not ends]
+            return len(fresh) >= len(old) and old.isdisjoint(fresh)
 
         wait_until("nginx has reloaded", done)
 
