@@ -52,15 +52,18 @@ def token(user: str, **claims) -> str:
 
 
 class Gateway:
-    """A running gateway; a context manager that ends it."""
+    """A running gateway; a context manager that ends it.
 
-    def __init__(self, more: str = ""):
+    `more` is added to its configuration; each of `sets`, a `KEY=VALUE`, overrides a key of it."""
+
+    def __init__(self, more: str = "", sets=()):
         self.directory = tempfile.TemporaryDirectory(prefix="longwire-python-")
-        config = pathlib.Path(self.directory.name) / "longwire.toml"
-        config.write_text(CONFIG.format(secret=SECRET, more=more))
+        self.config = pathlib.Path(self.directory.name) / "longwire.toml"
+        self.config.write_text(CONFIG.format(secret=SECRET, more=more))
         self.log = []
         environment = {"PATH": os.environ.get("PATH", "")}
-        command = [os.environ["LONGWIRE_BIN"], "serve", "--config", str(config)]
+        command = [os.environ["LONGWIRE_BIN"], "serve", "--config", str(self.config)]
+        command += [f"--set={override}" for override in sets]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
         self.reader = threading.Thread(target=lambda: self.log.extend(self.process.stderr), daemon=True)
         self.reader.start()
