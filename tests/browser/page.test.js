@@ -47,7 +47,7 @@ describe("a node without a configuration", () => {
 
   test("the first minute: connect, push, and see it arrive", async (t) => {
     const page = await visit(t, held.node.page);
-    assert.equal(await page.locator("#try").isVisible(), true, "what is to be tried comes first");
+    assert.equal(await page.locator("#view-try").isVisible(), true, "what is to be tried comes first");
     assert.match(await textOf(page, "#token-says"), /^user demo, 2[34] h/);
     await page.click("#connect");
     await waitFor(page, "#client-state", "connected as demo");
@@ -158,6 +158,7 @@ describe("a node in service", () => {
           if (hash === "") await waitFor(page, "#reactors tbody", "%");
           assert.deepEqual(await page.evaluate(faults), [], `${title} has no faults`);
         }
+        assert.equal(await page.evaluate(() => scrollY), 0, "a view begins at its top");
         const paper = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
         const [red] = paper.match(/\d+/g).map(Number);
         assert.equal(red > 128, theme === "light", `${paper} is ${theme}`);
@@ -215,7 +216,7 @@ describe("a node in service", () => {
     for (const device of ["phone", "laptop", "watch"]) others.push(await client(held.node, "berta", { device }));
     t.after(() => others.forEach((other) => other.end()));
     await page.getByRole("link", { name: "Users" }).click();
-    await page.getByLabel("User", { exact: true }).fill("berta");
+    await page.getByRole("textbox", { name: "User", exact: true }).fill("berta");
     await page.keyboard.press("Enter");
     await waitFor(page, "#user-badge", "online");
     assert.equal(await page.locator("#user-connections tbody tr").count(), 3);

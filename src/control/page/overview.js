@@ -67,7 +67,7 @@ const PLOTS = [
     series: [
       field("from the API", "violet", "pushes_api"),
       field("from NATS", "teal", "pushes_bus"),
-      field("clients’ messages", "grey", "received"),
+      field("from clients", "grey", "received"),
     ],
     format: rate,
   }),

@@ -27,7 +27,8 @@ function currentView() {
 function showView() {
   const current = currentView();
   for (const view of VIEWS) {
-    by(view).hidden = view !== current;
+    // The section is not named as the hash is, or the browser would scroll to it.
+    by(`view-${view}`).hidden = view !== current;
     const link = by(`to-${view}`);
     if (view === current) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");

@@ -93,7 +93,9 @@ export class Plot {
     const drawn = [...this.#axes()];
     // From the top of the stack down, so that a lower one's line is over a higher one's area.
     for (const at of [...this.lines.keys()].reverse()) {
-      for (const run of this.#runs(tops, at)) drawn.push(...this.#area(run, this.lines[at].colour));
+      // A line in red along the ground would look like trouble where there is none.
+      const flat = this.points.every((point) => !this.lines[at].of(point));
+      for (const run of this.#runs(tops, at)) drawn.push(...this.#area(run, flat ? "flat" : this.lines[at].colour));
     }
     this.cursor = svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM });
     this.drawing.replaceChildren(...drawn, this.cursor);
