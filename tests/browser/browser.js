@@ -2,7 +2,7 @@
 
 import { chromium } from "playwright-core";
 
-/// Starts it. Without its sandbox where it would refuse to start otherwise: as root, as in a container.
+// Starts it. Without its sandbox where it would refuse to start otherwise: as root, as in a container.
 export const launch = () =>
   chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -17,7 +17,7 @@ export const launch = () =>
     ],
   });
 
-/// A page of a fresh profile at the node's `/` and what it complained of: errors, and violations of its content policy.
+// A page of a fresh profile at the node's `/` and what it complained of: errors, and violations of its content policy.
 export async function open(browser, url, { width = 1280, height = 800, theme = "light" } = {}) {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme: theme, reducedMotion: "reduce" });
   const page = await context.newPage();

@@ -13,7 +13,7 @@ const BIN = process.env.LONGWIRE_BIN ?? new URL("../../target/debug/longwire", i
 export const SECRET = "0123456789abcdef0123456789abcdef0123456789abcdef";
 export const PATIENCE_MS = 30_000;
 
-/// Waits until `get` returns something that is not false; its last words where it does not.
+// Waits until `get` returns something that is not false; its last words where it does not.
 export async function until(what, get) {
   const end = Date.now() + PATIENCE_MS;
   for (;;) {
@@ -24,8 +24,8 @@ export async function until(what, get) {
   }
 }
 
-/// Starts a node. `settings` are lines of TOML before the first table; null: no configuration at all. `listen` and `api`
-/// are the addresses, by default on free ports.
+// Starts a node. `settings` are lines of TOML before the first table; null: no configuration at all. `listen` and `api`
+// are the addresses, by default on free ports.
 export async function start({ settings = "", listen = "127.0.0.1:0", api = "127.0.0.1:0" } = {}) {
   const dir = mkdtempSync(join(tmpdir(), "longwire-browser-"));
   const args = ["--set", `server.listen=${listen}`, "--set", `api.listen=${api}`];
@@ -66,7 +66,7 @@ export async function start({ settings = "", listen = "127.0.0.1:0", api = "127.
   };
 }
 
-/// A token of this user, good for an hour, for a node with a configuration.
+// A token of this user, good for an hour, for a node with a configuration.
 export function token(user, claims = {}) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
   const exp = Math.floor(Date.now() / 1000) + 3600;
@@ -74,7 +74,7 @@ export function token(user, claims = {}) {
   return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`;
 }
 
-/// Asks a node's API.
+// Asks a node's API.
 export async function ask(node, path, { key, ...options } = {}) {
   const headers = key ? { Authorization: `Bearer ${key}` } : {};
   return (await fetch(new URL(path, node.page), { headers, ...options })).json();
@@ -83,7 +83,7 @@ export async function ask(node, path, { key, ...options } = {}) {
 export const push = (node, to, path = "p", body = null) =>
   ask(node, "v1/push", { method: "POST", body: JSON.stringify({ to, path, body }) });
 
-/// A client that is logged in. It reads what comes and forgets it, or, `deaf`, reads nothing after its login.
+// A client that is logged in. It reads what comes and forgets it, or, `deaf`, reads nothing after its login.
 export async function client(node, user, { deaf = false, device } = {}) {
   const [host, port] = node.listen.split(":");
   const socket = connect({ host, port: Number(port) });
@@ -110,7 +110,7 @@ export async function client(node, user, { deaf = false, device } = {}) {
   return { end: () => socket.destroy(), ended: () => socket.destroyed };
 }
 
-/// A masked text frame (RFC 6455 section 5.2), up to 64 KiB.
+// A masked text frame (RFC 6455 section 5.2), up to 64 KiB.
 function text(payload) {
   const bytes = Buffer.from(payload);
   const mask = randomBytes(4);

@@ -16,7 +16,7 @@ let browser;
 before(async () => (browser = await launch()));
 after(() => browser?.close());
 
-/// Opens a page; the test fails for whatever the page complains of, but for what `expected` matches.
+// Opens a page; the test fails for whatever the page complains of, but for what `expected` matches.
 async function visit(t, url, { expected, ...options } = {}) {
   const visited = await open(browser, url, options);
   visited.page.setDefaultTimeout(PATIENCE_MS);
@@ -31,7 +31,7 @@ async function visit(t, url, { expected, ...options } = {}) {
 const waitFor = (page, selector, text) => page.locator(selector).filter({ hasText: text }).first().waitFor();
 const textOf = (page, selector) => page.locator(selector).first().innerText();
 
-/// A node for a group of tests.
+// A node for a group of tests.
 function nodeOf(options) {
   const held = {};
   before(async () => (held.node = await start(options)));
@@ -409,7 +409,7 @@ describe("a node that goes", () => {
   });
 });
 
-/// Runs in the page: what scrolls sideways, what has no name, text that cannot be read on what it stands on.
+// Runs in the page: what scrolls sideways, what has no name, text that cannot be read on what it stands on.
 function faults() {
   const found = [];
   const root = document.documentElement;

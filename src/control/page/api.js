@@ -2,10 +2,10 @@
 // Authorization header and nowhere else. Used by every view.
 
 const KEY = "longwire-key";
-/// Longer than the node waits for other nodes and its own reactors.
+// Longer than the node waits for other nodes and its own reactors.
 const TIMEOUT_MS = 12_000;
 
-/// What the node refused, or that it did not answer: `status` is 0 then. `key` is the one that it was shown.
+// What the node refused, or that it did not answer: `status` is 0 then. `key` is the one that it was shown.
 export class ApiError extends Error {
   constructor(status, message, key = "") {
     super(message);
@@ -15,15 +15,15 @@ export class ApiError extends Error {
 
 export const key = {
   get: () => sessionStorage.getItem(KEY) ?? "",
-  /// Whether a header can carry it.
+  // Whether a header can carry it.
   isValid: (value) => /^[\x21-\x7e]+$/.test(value),
   set: (value) => sessionStorage.setItem(KEY, value),
   forget: () => sessionStorage.removeItem(KEY),
 };
 
-/// A response with a status of 2xx.
-///
-/// Throws an `ApiError` with the problem's own words otherwise. `body` is JSON text.
+// A response with a status of 2xx.
+//
+// Throws an `ApiError` with the problem's own words otherwise. `body` is JSON text.
 export async function ask(path, { method = "GET", body } = {}) {
   const shown = key.get();
   let response;
@@ -45,5 +45,5 @@ export async function ask(path, { method = "GET", body } = {}) {
 
 export const askJson = async (path, options) => (await ask(path, options)).json();
 
-/// The path of a user, whatever the name is made of.
+// The path of a user, whatever the name is made of.
 export const userPath = (user) => `v1/users/${encodeURIComponent(user)}`;

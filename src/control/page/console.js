@@ -8,7 +8,7 @@ import { suggestUser } from "./push.js";
 const LINES_MAX = 300;
 const { websocket, token } = document.body.dataset;
 
-/// What a close code asks of a client, in a few words.
+// What a close code asks of a client, in a few words.
 const CLOSES = {
   1000: "as you wished",
   1001: "no sign of life",
@@ -133,7 +133,7 @@ by("log-clear").addEventListener("click", () => {
   by("log-empty").hidden = false;
 });
 
-/// Whose token it is and how long it lasts, read from the token itself and not checked: that is the node's to do.
+// Whose token it is and how long it lasts, read from the token itself and not checked: that is the node's to do.
 function describeToken() {
   const text = by("token").value.trim();
   let says = "";
@@ -153,7 +153,18 @@ function describeToken() {
 }
 
 by("token").addEventListener("input", describeToken);
-by("url").value = websocket || `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+// Where this node takes clients, seen from this browser: as the node says, but where the page came over TLS from the
+// same proxy, and where it came from another host not that one's loopback address.
+function websocketUrl() {
+  if (location.protocol === "https:") return `wss://${location.host}/ws`;
+  if (!websocket) return `ws://${location.host}/ws`;
+  const url = new URL(websocket);
+  const loopback = /^(localhost|127\..*|\[::1\])$/;
+  if (loopback.test(url.hostname) && !loopback.test(location.hostname)) url.hostname = location.hostname;
+  return url.href;
+}
+
+by("url").value = websocketUrl();
 by("token").value = token;
 by("token-help").hidden = token !== "";
 describeToken();

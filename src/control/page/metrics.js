@@ -1,10 +1,10 @@
 // From the text of /metrics to what happened between two looks at it, kept for the last quarter of an hour. Pure: no
 // document, no clock. Used by `overview` and `page`.
 
-/// How long a point is kept.
+// How long a point is kept.
 export const KEPT_MS = 15 * 60_000;
 
-/// Prometheus's text to a map from each name to its samples, `{labels, value}`.
+// Prometheus's text to a map from each name to its samples, `{labels, value}`.
 export function parse(text) {
   const metrics = new Map();
   for (const line of text.split("\n")) {
@@ -20,7 +20,7 @@ export function parse(text) {
 
 const number = (text) => (text === "+Inf" ? Infinity : Number(text));
 
-/// What a look at a node's metrics at `at` (ms) says.
+// What a look at a node's metrics at `at` (ms) says.
 export function sample(metrics, at) {
   const all = (name) => metrics.get(name) ?? [];
   const sum = (name, labels = {}) =>
@@ -62,8 +62,8 @@ export function sample(metrics, at) {
   };
 }
 
-/// The value below which a share of what was counted between two histograms lies, in seconds; null where nothing was.
-/// Linear within a bucket, as Prometheus's `histogram_quantile`.
+// The value below which a share of what was counted between two histograms lies, in seconds; null where nothing was.
+// Linear within a bucket, as Prometheus's `histogram_quantile`.
 export function quantile(share, before, after) {
   const total = after.count - before.count;
   if (total <= 0) return null;
@@ -82,12 +82,12 @@ export function quantile(share, before, after) {
   return low;
 }
 
-/// Points of time, each with the gauges then and the rates since the one before.
+// Points of time, each with the gauges then and the rates since the one before.
 export class History {
   points = [];
   #last = null;
 
-  /// Adds a look. What came before a restart of the node is forgotten: its counters begin anew.
+  // Adds a look. What came before a restart of the node is forgotten: its counters begin anew.
   add(now) {
     const last = this.#last;
     if (last && now.start_s !== last.start_s) this.points = [];

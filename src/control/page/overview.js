@@ -10,8 +10,8 @@ const field = (name, colour, of) => line(name, colour, (point) => point[of] ?? 0
 
 const COLOURS = ["blue", "violet", "teal", "amber", "pink", "green", "red", "grey"];
 
-/// A reason has its colour wherever it shows: blue is the client's own wish, grey the network, violet what was meant to
-/// happen, amber the client's fault, red a lack of room.
+// A reason has its colour wherever it shows: blue is the client's own wish, grey the network, violet what was meant to
+// happen, amber the client's fault, red a lack of room.
 const REASONS = {
   client: "blue",
   connection_lost: "grey",
@@ -25,7 +25,7 @@ const REASONS = {
   internal: "red",
 };
 
-/// Every reason that occurred in these points, the most frequent first.
+// Every reason that occurred in these points, the most frequent first.
 function reasons(points) {
   const totals = {};
   for (const point of points) {
@@ -111,10 +111,10 @@ const PLOTS = [
 
 by("plots").append(...PLOTS.map((plot) => plot.element));
 
-/// How far back the plots go.
+// How far back the plots go.
 const windowMs = () => Number(document.querySelector('input[name="window"]:checked').value) * 60_000;
 
-/// Draws what `metrics.History` holds.
+// Draws what `metrics.History` holds.
 export function showHistory(history) {
   const now = history.latest?.at ?? Date.now();
   for (const plot of PLOTS) plot.show(history.points, now, windowMs());
@@ -142,7 +142,7 @@ function meter(share) {
   return el("span", { class: "meter" }, el("span", { class: "track", "aria-hidden": "true" }, bar), percent(share));
 }
 
-/// The numbers above every view.
+// The numbers above every view.
 export function showTiles({ latest }, look) {
   const { connections } = look;
   const others = (connections.handshake ?? 0) + (connections.unauthenticated ?? 0) + (connections.closing ?? 0);
@@ -160,7 +160,7 @@ export function showTiles({ latest }, look) {
   tile("tile-queued", bytes(look.queued_bytes), delay === null ? "for clients" : `p99 delay ${seconds(delay)}`);
 }
 
-/// The answer of `/v1/cluster`.
+// The answer of `/v1/cluster`.
 export function showCluster(nodes) {
   const total = nodes.reduce((sum, node) => sum + node.connections, 0);
   by("cluster-note").textContent = `${plural(nodes.length, "node")}, ${plural(total, "connection")}`;
@@ -183,7 +183,7 @@ export function showCluster(nodes) {
   );
 }
 
-/// The answer of `/v1/slow`, asked at `at`.
+// The answer of `/v1/slow`, asked at `at`.
 export function showSlow(connections, at) {
   const most = connections[0]?.queued_bytes ?? 1;
   by("slow-note").textContent = connections.length ? clock(at) : "";
@@ -208,5 +208,5 @@ export function showSlow(connections, at) {
   );
 }
 
-/// A link to the view of a user.
+// A link to the view of a user.
 export const userLink = (user) => el("a", { href: `#users/${encodeURIComponent(user)}` }, user);

@@ -100,6 +100,8 @@ async function refresh() {
 }
 
 function setState(kind, text) {
+  // What has not changed is not to be read out again.
+  if (by("node-state").textContent === text) return;
   by("node-state").className = `badge ${kind}`;
   by("node-state").textContent = text;
 }
@@ -117,7 +119,7 @@ async function showNode(name, look) {
 
 // -- the key -----------------------------------------------------------------------------------------------------------
 
-/// Shows the form, or takes it away. `refused` is the key that was shown to the node and not taken.
+// Shows the form, or takes it away. `refused` is the key that was shown to the node and not taken.
 function wantKey(wanted, refused = "") {
   // Meanwhile another key was given, and its answer is on the way.
   if (wanted && refused !== key.get()) return;

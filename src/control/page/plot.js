@@ -5,15 +5,15 @@ import { el, svg } from "./dom.js";
 import { clock } from "./format.js";
 
 const HEIGHT = 104;
-/// Room for the times under the plot, and for the highest label above.
+// Room for the times under the plot, and for the highest label above.
 const BOTTOM = 16;
 const TOP = 12;
-/// Two points further apart than this were not looked at in between: the line has a gap.
+// Two points further apart than this were not looked at in between: the line has a gap.
 const GAP_MS = 9_000;
-/// What the arrow keys move the cursor by.
+// What the arrow keys move the cursor by.
 const STEP_MS = 2_000;
 
-/// Where the cursor is, for all plots; null: nowhere, the legends say what is now.
+// Where the cursor is, for all plots; null: nowhere, the legends say what is now.
 let cursor_at = null;
 const plots = new Set();
 
@@ -22,7 +22,7 @@ function moveCursor(at) {
   plots.forEach((plot) => plot.showCursor());
 }
 
-/// The next of 1, 2, 5, 10, 20, … that is not below `value`; of 1, 2, 4, 8, … for binary units.
+// The next of 1, 2, 5, 10, 20, … that is not below `value`; of 1, 2, 4, 8, … for binary units.
 function nice(value, binary) {
   if (binary) return 2 ** Math.ceil(Math.log2(value));
   const power = 10 ** Math.floor(Math.log10(value));
@@ -30,9 +30,9 @@ function nice(value, binary) {
 }
 
 export class Plot {
-  /// `series`: `{name, colour, of(point), total}` each, the colour a class of the style sheet; or a function from the
-  /// points to such a list. `format` makes text of a value; `least` is what the axis shows at the least; `summary` may
-  /// make the legend's value from all points in view instead of the one at the cursor.
+  // `series`: `{name, colour, of(point), total}` each, the colour a class of the style sheet; or a function from the
+  // points to such a list. `format` makes text of a value; `least` is what the axis shows at the least; `summary` may
+  // make the legend's value from all points in view instead of the one at the cursor.
   constructor(title, { series, format, unit = "", stacked = false, binary = false, least = 1, summary = null }) {
     Object.assign(this, { title, series, format, unit, stacked, binary, least, summary });
     this.points = [];
@@ -59,7 +59,7 @@ export class Plot {
     plots.add(this);
   }
 
-  /// Draws the points of the last `window_ms` before `now`.
+  // Draws the points of the last `window_ms` before `now`.
   show(points, now, window_ms) {
     Object.assign(this, { now, window_ms });
     this.points = points.filter((point) => point.at >= now - window_ms - GAP_MS);
@@ -114,7 +114,7 @@ export class Plot {
     yield text(this.width, HEIGHT - 3, "end", "now");
   }
 
-  /// The stretches of one series without a gap, as `[x, y, y of what it stands on]`.
+  // The stretches of one series without a gap, as `[x, y, y of what it stands on]`.
   #runs(tops, at) {
     const runs = [];
     let run = null;
@@ -155,7 +155,7 @@ export class Plot {
     moveCursor(to > this.now ? null : Math.max(to, this.now - this.window_ms));
   }
 
-  /// The legend's values, and the line where the cursor is.
+  // The legend's values, and the line where the cursor is.
   showCursor() {
     if (!this.cursor) return;
     const nearest = (best, point) => (Math.abs(point.at - cursor_at) < Math.abs(best.at - cursor_at) ? point : best);

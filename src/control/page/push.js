@@ -10,7 +10,7 @@ const audience = () => document.querySelector('input[name="to"]:checked').value;
 
 const NAMES = { user: "User", users: "Users, separated by commas", topic: "Topic" };
 
-/// The request as JSON text. The body goes as it was written, as the API promises to pass it on. Throws what is wrong.
+// The request as JSON text. The body goes as it was written, as the API promises to pass it on. Throws what is wrong.
 function request() {
   const names = by("push-name").value.trim();
   const to = {
@@ -49,7 +49,7 @@ function preview() {
   }
 }
 
-/// One sentence on what the four numbers mean.
+// One sentence on what the four numbers mean.
 function meaning({ matched, queued, dropped, nodes }) {
   const missing = nodes.asked - nodes.answered;
   const unknown = missing > 0 ? ` ${plural(missing, "node")} did not answer in time.` : "";
@@ -91,7 +91,7 @@ async function send(event) {
   by("push-send").disabled = false;
 }
 
-/// Fills in whom to push to, unless somebody has written there.
+// Fills in whom to push to, unless somebody has written there.
 export function suggestUser(user) {
   if (by("push-name").value === "" && audience() === "user") by("push-name").value = user;
   preview();

@@ -5,7 +5,7 @@ import { ask, askJson, userPath } from "./api.js";
 import { by, cell, confirmed, el, fill } from "./dom.js";
 import { day, duration, plural } from "./format.js";
 
-/// Who is shown; answers for anybody else come too late.
+// Who is shown; answers for anybody else come too late.
 let shown = null;
 
 const say = (text, kind = "") => {
@@ -13,7 +13,7 @@ const say = (text, kind = "") => {
   by("user-status").className = `status ${kind}`;
 };
 
-/// Looks a user up and shows what comes.
+// Looks a user up and shows what comes.
 export async function lookUp(user) {
   shown = user;
   by("user-name").value = user;
@@ -57,7 +57,12 @@ function show({ user, online, connections, nodes }) {
           "",
           el(
             "button",
-            { class: "quiet danger", type: "button", "aria-label": `Kick connection ${it.connection}`, onclick: () => kickOne(it) },
+            {
+              class: "quiet danger",
+              type: "button",
+              "aria-label": `Kick connection ${it.connection}`,
+              onclick: () => kickOne(it),
+            },
             "Kick",
           ),
         ),
@@ -73,7 +78,7 @@ function expiry(expires_at_s) {
   return el("span", { title: day(expires_at_s * 1000) }, left_ms > 0 ? `${duration(left_ms)} left` : "expired");
 }
 
-/// `GET /v1/users/{user}/history`: shown as it comes, and not at all by a node that keeps none.
+// `GET /v1/users/{user}/history`: shown as it comes, and not at all by a node that keeps none.
 async function showHistory(user) {
   let events = null;
   try {
