@@ -272,7 +272,7 @@ describe("a node in service", () => {
     const slow = await client(held.node, "<i>slow</i>", { deaf: true });
     t.after(() => slow.end());
     const page = await visit(t, held.node.page, { expected: NO_HISTORY });
-    assert.match(await textOf(page, "#slow"), /Nobody/);
+    await waitFor(page, "#slow tbody", "Nobody");
     const filler = "x".repeat(200_000);
     await until("something to wait for it", async () => {
       await push(held.node, { user: "<i>slow</i>" }, "p", filler);
