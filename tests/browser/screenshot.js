@@ -22,7 +22,7 @@ const node = await start({ settings: settings.join("\n") });
 const load = spawn(
   LOAD,
   ["soak", "-q", "-n", "2000", "--rate", "250", "--stay", "15s", "--duration", `${Number(seconds) + 60}s`].concat(
-    ["--share", "0", "--bytes", "200", "--publishers", "2", "--secret", SECRET],
+    ["--share", "0.001", "--bytes", "200", "--publishers", "2", "--secret", SECRET],
     ["--target", node.ws, "--api", node.page.replace(/\/$/, "")],
   ),
   { stdio: ["ignore", "ignore", "inherit"] },
