@@ -83,8 +83,9 @@ export async function ask(node, path, { key, ...options } = {}) {
 export const push = (node, to, path = "p", body = null) =>
   ask(node, "v1/push", { method: "POST", body: JSON.stringify({ to, path, body }) });
 
-// A client that is logged in. It reads what comes and forgets it, or, `deaf`, reads nothing after its login.
-export async function client(node, user, { deaf = false, device } = {}) {
+// A client that is logged in. It reads what comes and forgets it; or, `deaf`, reads nothing after its login; or waits
+// `pause_ms` after each read, of 64 KiB at the most.
+export async function client(node, user, { deaf = false, pause_ms = 0, device } = {}) {
   const [host, port] = node.listen.split(":");
   const socket = connect({ host, port: Number(port) });
   const key = randomBytes(16).toString("base64");
@@ -98,7 +99,13 @@ export async function client(node, user, { deaf = false, device } = {}) {
   const login = new Promise((resolve, reject) => {
     socket.on("close", () => reject(new Error(`${user} was not logged in: ${heard}`)));
     socket.on("data", (bytes) => {
-      if (heard.includes('"status":200')) return;
+      if (heard.includes('"status":200')) {
+        if (pause_ms > 0) {
+          socket.pause();
+          setTimeout(() => socket.resume(), pause_ms).unref();
+        }
+        return;
+      }
       heard += bytes;
       if (!heard.includes('"status":200')) return;
       if (deaf) socket.pause();

@@ -16,7 +16,7 @@ const BYTES_MAX = 150_000;
 
 const SLOW = { "lena.k": "phone", "order-terminal-7": "kiosk", "t.okafor": "tablet" };
 
-// Those who read nothing do not answer pings either: they are to stay for the picture.
+// Those who hardly read do not answer pings either: they are to stay for the picture.
 const settings = ['limits.outbound_bytes = "64MiB"', 'timeouts.ping = "10m"', "server.reactors = 2"];
 const node = await start({ settings: settings.join("\n") });
 const load = spawn(
@@ -38,10 +38,11 @@ try {
   const end = Date.now() + Number(seconds) * 1000;
   const filler = "x".repeat(200_000);
   for (const [user, device] of Object.entries(SLOW)) {
-    await client(node, user, { deaf: true, device });
+    await client(node, user, { pause_ms: 10_000, device });
     // What its socket and the kernel hold for it is not queued yet.
     const waits = async () => (await ask(node, "v1/slow")).connections.some((slow) => slow.user === user);
     while (!(await waits())) await push(node, { user }, "feed", filler);
+    for (let more = user.length; more > 6; more -= 2) await push(node, { user }, "feed", filler);
   }
   for (let turn = 0; Date.now() < end; turn++) {
     await push(node, { user: Object.keys(SLOW)[turn % 3] }, "feed", filler.slice(0, 9_000 * (1 + ((turn * 7) % 5))));
