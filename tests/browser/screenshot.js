@@ -4,11 +4,12 @@
 //   cargo build --release --workspace && LONGWIRE_BIN=…/target/release/longwire node screenshot.js [SECONDS [FOLDER]]
 
 import { spawn } from "node:child_process";
-import { statSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { launch, open } from "./browser.js";
 import { SECRET, ask, client, push, start } from "./node.js";
+import { squeeze } from "./png.js";
 
 const LOAD = process.env.LONGWIRE_LOAD_BIN ?? new URL("../../target/release/longwire-load", import.meta.url).pathname;
 const [seconds = "125", folder = new URL("../../docs/", import.meta.url).pathname] = process.argv.slice(2);
@@ -54,8 +55,9 @@ try {
   }
   for (const [theme, { page, complaints }] of Object.entries(looks)) {
     const path = `${folder}/live-page${theme === "dark" ? "-dark" : ""}.png`;
-    await page.screenshot({ path, fullPage: true });
-    const { size } = statSync(path);
+    const png = squeeze(await page.screenshot({ fullPage: true }));
+    const size = png.length;
+    writeFileSync(path, png);
     console.log(`${path}: ${size} bytes`, ...complaints);
     if (size > BYTES_MAX) process.exitCode = 1;
   }
