@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::links::{ConnectionInfo, Notice, Ticket};
+use crate::links::{ConnectionInfo, Notice, SlowConnection, Ticket};
 
 /// Gathers that may be open at once; past it whoever asks is refused.
 const OPEN_MAX: usize = 65_536;
@@ -26,6 +26,8 @@ pub struct Gathered {
     pub closed: u64,
     /// Connections that were found.
     pub connections: Vec<ConnectionInfo>,
+    /// The longest queues, in no particular order.
+    pub slowest: Vec<SlowConnection>,
 }
 
 struct Open {
@@ -87,6 +89,7 @@ impl Gathers {
             }),
             Notice::Kicked { ticket, closed } => self.add(ticket, |sum| sum.closed += closed),
             Notice::Found { ticket, connections } => self.add(ticket, |sum| sum.connections.extend(connections)),
+            Notice::Slowest { ticket, connections } => self.add(ticket, |sum| sum.slowest.extend(connections)),
             Notice::Call(_)
             | Notice::Claim { .. }
             | Notice::Release { .. }

@@ -62,7 +62,9 @@ pub(super) async fn run(state: Arc<State>, notices: Receiver<Notice, NotifyWake>
 
 fn carry_out(state: &State, notice: Notice) {
     match notice {
-        Notice::Pushed { .. } | Notice::Kicked { .. } | Notice::Found { .. } => state.router.answered(notice),
+        Notice::Pushed { .. } | Notice::Kicked { .. } | Notice::Found { .. } | Notice::Slowest { .. } => {
+            state.router.answered(notice);
+        }
         Notice::Call(call) => state.bus.call(*call),
         Notice::Connected { .. } | Notice::Disconnected { .. } => state.bus.event(&notice),
         Notice::History(happenings) => state.history.note(&happenings),

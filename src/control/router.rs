@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::Inbox;
 use super::gather::{Gather, Gathered, Gathers};
-use crate::links::{Command, ConnectionId, ConnectionInfo, Kicker, Notice, Target, UserName};
+use crate::links::{Command, ConnectionId, ConnectionInfo, Kicker, Notice, SlowConnection, Target, UserName};
 use crate::node::Shared;
 
 /// How long a full inbox is waited for before whoever asks is refused.
@@ -205,6 +205,19 @@ impl Router {
             .await?;
         }
         Ok(finish(gather).await?.connections)
+    }
+
+    /// The connections of this node with the most bytes queued, the worst first; `limit` at most.
+    pub async fn slowest(&self, limit: usize) -> Result<Vec<SlowConnection>, Unanswered> {
+        let gather = self.gathers.open().ok_or(Unanswered::Overloaded)?;
+        for reactor in 0..self.inboxes.len() {
+            let ticket = gather.ticket();
+            self.send(reactor, Command::FindSlowest { limit, ticket }).await?;
+        }
+        let mut slowest = finish(gather).await?.slowest;
+        slowest.sort_by_key(|connection| std::cmp::Reverse(connection.queued_bytes));
+        slowest.truncate(limit);
+        Ok(slowest)
     }
 
     /// Sends a command that must not be lost to a connection's reactor: now if there is room, else as soon as there is.

@@ -126,6 +126,13 @@ pub enum Command {
         /// Where to report.
         ticket: Ticket,
     },
+    /// Describe the connections with the most bytes queued. Answered by `Notice::Slowest`.
+    FindSlowest {
+        /// How many at most.
+        limit: usize,
+        /// Where to report.
+        ticket: Ticket,
+    },
     /// An encoded frame for one connection: the reply to its `Notice::Call`. A stale id is harmless.
     Reply {
         /// To whom.
@@ -169,6 +176,21 @@ pub struct ConnectionInfo {
     pub topics: Vec<String>,
     /// The client's address; `None` for a Unix socket whose proxy named nobody.
     pub remote: Option<IpAddr>,
+}
+
+/// What `GET /v1/slow` says of a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlowConnection {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Its user; `None` before the login.
+    pub user: Option<String>,
+    /// The device's name, where known.
+    pub device: Option<String>,
+    /// The client's address; `None` for a Unix socket whose proxy named nobody.
+    pub remote: Option<IpAddr>,
+    /// Bytes queued for it and not yet taken by its socket.
+    pub queued_bytes: usize,
 }
 
 /// A client's message for a backend service.
@@ -215,6 +237,13 @@ pub enum Notice {
         ticket: Ticket,
         /// The user's connections on this reactor.
         connections: Vec<ConnectionInfo>,
+    },
+    /// Answers `Command::FindSlowest`.
+    Slowest {
+        /// The command's.
+        ticket: Ticket,
+        /// The longest queues of this reactor, in no particular order.
+        connections: Vec<SlowConnection>,
     },
     /// A message that a backend service answers. Whoever takes it owes exactly one `Command::Reply` if it has an id.
     Call(Box<Call>),

@@ -164,6 +164,34 @@ fn a_slow_reader_is_closed_4413_and_the_others_miss_nothing() {
 }
 
 #[test]
+fn who_does_not_read_is_named_with_what_waits_for_it() {
+    let gateway = Gateway::start("limits.outbound_bytes = \"64MiB\"");
+    let mut quick = Client::login(&gateway, "quick");
+    assert_eq!(gateway.get("/v1/slow").ok(), json!({"node": "test", "connections": []}));
+    let _slow = slow_client(gateway.ws(), "slow");
+    let filler = "x".repeat(100 * 1024);
+    wait_until("something to wait for the slow one", || {
+        gateway.push(json!({"all": true}), "p", json!(filler));
+        quick.json();
+        let answer = gateway.get("/v1/slow?limit=1").ok();
+        let Some(worst) = answer["connections"].get(0) else {
+            return false;
+        };
+        // The quick one may be asked about between a push and its write.
+        worst["user"] == "slow"
+            && worst["remote"] == "127.0.0.1"
+            && worst["device"].is_null()
+            && worst["queued_bytes"].as_u64().unwrap() > 100 * 1024
+            && gateway
+                .delete(&format!("/v1/connections/{}", worst["connection"].as_str().unwrap()))
+                .status
+                == 200
+    });
+    gateway.wait_connections("slow", 0);
+    quick.fence();
+}
+
+#[test]
 fn past_the_nodes_outbound_budget_the_worst_go_first() {
     let gateway = Gateway::start("limits.outbound_bytes = \"64MiB\"\nlimits.outbound_total_bytes = \"2MiB\"");
     let mut slow = slow_client(gateway.ws(), "slow");

@@ -21,6 +21,7 @@ pub enum Order {
     KickUser { user: String, code: u16, text: String },
     KickConnection { c: usize, code: u16, text: String },
     Find { user: String },
+    FindSlowest { limit: usize },
     Reply { c: usize, text: String },
     Admit { c: usize, admitted: bool },
     Replace { c: usize },
@@ -48,6 +49,8 @@ pub enum Owed {
     },
     Kicked(u64),
     Found(Vec<ConnectionInfo>),
+    /// The bytes queued for each, the worst first.
+    Slowest(Vec<usize>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +160,20 @@ impl World {
                         ticket: ticket.unwrap(),
                     },
                     Some(Owed::Found(found)),
+                )
+            }
+            Order::FindSlowest { limit } => {
+                let open = self.reactors[r].open.iter();
+                let live = open.filter(|&&c| self.clients[c].model.is_live());
+                let mut queued: Vec<usize> = live.map(|&c| self.queued(r, c)).filter(|&bytes| bytes > 0).collect();
+                queued.sort_by_key(|&bytes| std::cmp::Reverse(bytes));
+                queued.truncate(limit);
+                (
+                    Command::FindSlowest {
+                        limit,
+                        ticket: ticket.unwrap(),
+                    },
+                    Some(Owed::Slowest(queued)),
                 )
             }
             Order::Reply { c, text } => {

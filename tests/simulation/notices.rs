@@ -60,6 +60,19 @@ impl World {
                 };
                 assert_eq!(sorted(connections), sorted(owed));
             }
+            Notice::Slowest { ticket, connections } => {
+                let Some(Owed::Slowest(owed)) = self.control.owed.remove(&ticket) else {
+                    panic!("{ticket}")
+                };
+                let mut queued: Vec<usize> = connections.iter().map(|slow| slow.queued_bytes).collect();
+                queued.sort_by_key(|&bytes| std::cmp::Reverse(bytes));
+                assert_eq!(queued, owed);
+                for slow in connections {
+                    let client = &self.clients[self.client_named(slow.connection)];
+                    let user = slow.user.as_deref();
+                    assert!(user.is_none_or(|user| client.unclear || *user == *client.model.user));
+                }
+            }
             Notice::Call(call) => {
                 let c = self.client_named(call.connection);
                 let news = if self.tells_of_connections() {

@@ -15,7 +15,11 @@ impl World {
         for _ in 0..orders {
             match self.random.u16(..1_000) {
                 0..850 => self.order_push(),
-                850..900 => {
+                850..860 => {
+                    let limit = self.random.usize(1..4);
+                    self.order_all(&Order::FindSlowest { limit });
+                }
+                860..900 => {
                     let user = self.user();
                     self.order_all(&Order::Find { user });
                 }

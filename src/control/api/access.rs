@@ -11,11 +11,10 @@ use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::Api;
 use super::problem::Problem;
+use super::{Api, page};
 
 const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
-const PAGE: [&str; 3] = ["/", "/page.css", "/page.js"];
 
 /// Lets a request pass, or answers it with 401 or 403.
 pub async fn check(
@@ -31,7 +30,7 @@ pub async fn check(
         Ok(())
     } else if settings.api.keys.is_empty() {
         from_here(peer.ip(), request.headers())
-    } else if PAGE.contains(&path) {
+    } else if page::has(path) {
         Ok(())
     } else {
         with_key(&settings.api.keys, request.headers())

@@ -1,10 +1,10 @@
-//! What is asked of the node itself: `/v1/cluster`, `/v1/drain`, `/metrics`, `/healthz`, `/readyz`.
+//! What is asked of the node itself: `/v1/cluster`, `/v1/slow`, `/v1/drain`, `/metrics`, `/healthz`, `/readyz`.
 
 use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -26,6 +26,39 @@ pub async fn cluster(State(api): State<Arc<Api>>) -> Response {
         })
     });
     json(&json!({ "nodes": nodes.collect::<Vec<_>>() }))
+}
+
+/// How many connections `GET /v1/slow` shows unless told.
+const SLOW_DEFAULT: usize = 10;
+/// And at most: it is for a look, and each reactor sorts as many.
+const SLOW_MAX: usize = 100;
+
+/// `GET /v1/slow`
+pub async fn slow(State(api): State<Arc<Api>>, uri: Uri) -> Result<Response, Problem> {
+    let limit = slow_limit(uri.query().unwrap_or_default())
+        .ok_or_else(|| Problem::bad_request(format!("limit is a number from 1 to {SLOW_MAX}: /v1/slow?limit=20")))?;
+    let slowest = api.state.router.slowest(limit).await?;
+    let connections = slowest.into_iter().map(|slow| {
+        json!({
+            "connection": slow.connection.to_string(),
+            "user": slow.user,
+            "device": slow.device,
+            "remote": slow.remote,
+            "queued_bytes": slow.queued_bytes,
+        })
+    });
+    let node = &api.state.settings().server.node;
+    Ok(json(
+        &json!({ "node": node, "connections": connections.collect::<Vec<_>>() }),
+    ))
+}
+
+/// `limit` in a query; other parameters are passed over.
+fn slow_limit(query: &str) -> Option<usize> {
+    let Some(limit) = query.split('&').find_map(|pair| pair.strip_prefix("limit=")) else {
+        return Some(SLOW_DEFAULT);
+    };
+    limit.parse().ok().filter(|limit| (1..=SLOW_MAX).contains(limit))
 }
 
 /// `POST /v1/drain`

@@ -1,40 +1,61 @@
-//! The live page: three files inside the binary. A strict content policy: nothing from elsewhere, nothing inline; the one
-//! freedom is to open a WebSocket, which is what its console is for.
+//! The live page: its files, inside the binary. A strict content policy: nothing from elsewhere, nothing inline; the one
+//! freedom is to open a WebSocket, which is what its console is for. `api` serves them, and `access` lets everybody have
+//! them: what they show, they ask for with a key.
 
 use std::sync::Arc;
 
+use axum::Router as Routes;
 use axum::extract::State;
 use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 
 use super::Api;
 
 const HTML: &str = include_str!("../page/page.html");
-const CSS: &str = include_str!("../page/page.css");
-const JS: &str = include_str!("../page/page.js");
+
+const CSS: &str = "text/css; charset=utf-8";
+const JS: &str = "text/javascript; charset=utf-8";
+
+/// Where each of its other files is served, what it is, and its text.
+const FILES: [(&str, &str, &str); 11] = [
+    ("/page.css", CSS, include_str!("../page/page.css")),
+    ("/page.js", JS, include_str!("../page/page.js")),
+    ("/page/api.js", JS, include_str!("../page/api.js")),
+    ("/page/console.js", JS, include_str!("../page/console.js")),
+    ("/page/dom.js", JS, include_str!("../page/dom.js")),
+    ("/page/format.js", JS, include_str!("../page/format.js")),
+    ("/page/metrics.js", JS, include_str!("../page/metrics.js")),
+    ("/page/overview.js", JS, include_str!("../page/overview.js")),
+    ("/page/plot.js", JS, include_str!("../page/plot.js")),
+    ("/page/push.js", JS, include_str!("../page/push.js")),
+    ("/page/users.js", JS, include_str!("../page/users.js")),
+];
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`
-pub async fn html(State(api): State<Arc<Api>>) -> Response {
+/// The page and its files.
+pub fn routes() -> Routes<Arc<Api>> {
+    FILES.into_iter().fold(
+        Routes::new().route("/", get(html)),
+        |routes, (path, content_type, text)| routes.route(path, get(async move || file(content_type, text))),
+    )
+}
+
+/// Whether this is the path of the page or of one of its files.
+pub fn has(path: &str) -> bool {
+    path == "/" || FILES.iter().any(|(file, ..)| *file == path)
+}
+
+async fn html(State(api): State<Arc<Api>>) -> Response {
     let facts = &api.state.page;
     let html = HTML
         .replace("{{websocket}}", &escape(facts.websocket.as_deref().unwrap_or_default()))
         .replace("{{token}}", &escape(facts.token.as_deref().unwrap_or_default()));
     file("text/html; charset=utf-8", html)
-}
-
-/// `GET /page.css`
-pub async fn css() -> Response {
-    file("text/css; charset=utf-8", CSS)
-}
-
-/// `GET /page.js`
-pub async fn js() -> Response {
-    file("text/javascript; charset=utf-8", JS)
 }
 
 fn file(content_type: &'static str, text: impl IntoResponse) -> Response {

@@ -1,132 +1,184 @@
-// The live page: reads this node's figures from its API, and is a WebSocket client for trying things out.
-"use strict";
+// The live page: asks the node every two seconds and gives the answers to the views; switches between views, themes and
+// the form for the key. Each view is a file in page/.
 
-const by = (id) => document.getElementById(id);
-const { websocket, token } = document.body.dataset;
-let key = "";
+import { ApiError, ask, askJson, key } from "./page/api.js";
+import { by, confirmed } from "./page/dom.js";
+import { clock, day, duration } from "./page/format.js";
+import { History, parse, sample } from "./page/metrics.js";
+import { showCluster, showHistory, showSlow, showTiles } from "./page/overview.js";
+import { lookUp } from "./page/users.js";
+import "./page/push.js";
+import "./page/console.js";
 
-// -- figures ---------------------------------------------------------------------------------------
+const EVERY_MS = 2_000;
+const history = new History();
 
-const FIGURES = [
-  ["Connections", "longwire_connections", { state: "open" }],
-  ["Not logged in yet", "longwire_connections", { state: "unauthenticated" }],
-  ["Users", "longwire_users"],
-  ["Messages received", "longwire_messages_received_total"],
-  ["Pushes", "longwire_pushes_total"],
-  ["Deliveries written", "longwire_deliveries_total", { outcome: "written" }],
-  ["Deliveries dropped", "longwire_deliveries_total", { outcome: "dropped" }],
-  ["Bytes queued", "longwire_outbound_bytes"],
-];
+// -- views -------------------------------------------------------------------------------------------------------------
 
-// The sum of a metric's samples that have these labels.
-function sum(text, name, labels = {}) {
-  const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
-  return text
-    .split("\n")
-    .filter((line) => line.startsWith(name) && (line[name.length] === "{" || line[name.length] === " "))
-    .filter((line) => wanted.every((label) => line.includes(label)))
-    .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(" ") + 1)), 0);
+const VIEWS = ["overview", "users", "try"];
+// Who has just started a node without a configuration wants to try it; who comes to a node in service wants to look.
+const FIRST = document.body.dataset.token ? "try" : "overview";
+
+function currentView() {
+  const view = location.hash.slice(1).split("/")[0];
+  return VIEWS.includes(view) ? view : FIRST;
 }
 
-async function ask(path) {
-  const response = await fetch(path, key ? { headers: { Authorization: `Bearer ${key}` } } : {});
-  if (response.status === 401) throw new Error("key");
-  if (!response.ok) throw new Error(`${path}: ${response.status}`);
-  return response;
+function showView() {
+  const current = currentView();
+  for (const view of VIEWS) {
+    // The section is not named as the hash is, or the browser would scroll to it.
+    by(`view-${view}`).hidden = view !== current;
+    const link = by(`to-${view}`);
+    if (view === current) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  if (current === "users") {
+    const user = userInHash();
+    if (user) lookUp(user);
+  }
+}
+
+function userInHash() {
+  try {
+    return decodeURIComponent(location.hash.split("/").slice(1).join("/"));
+  } catch {
+    return "";
+  }
+}
+
+addEventListener("hashchange", () => {
+  showView();
+  by(`${currentView()}-title`).focus({ preventScroll: true });
+  scrollTo(0, 0);
+});
+
+// -- asking ------------------------------------------------------------------------------------------------------------
+
+let timer = null;
+let answered_at = null;
+
+function banner(text) {
+  if (by("banner").textContent !== text) by("banner").textContent = text;
+  by("banner").hidden = text === "";
 }
 
 async function refresh() {
+  clearTimeout(timer);
   try {
-    const { nodes } = await (await ask("/v1/cluster")).json();
-    const text = await (await ask("/metrics")).text();
-    by("key-form").hidden = true;
-    by("node").textContent = nodes
-      .map((node) => `${node.name} · ${node.version} · ${node.state} · since ${new Date(node.since_ms).toLocaleString()}`)
-      .join(" | ");
-    by("figures").replaceChildren(
-      ...FIGURES.flatMap(([title, name, labels]) => {
-        const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
-        dt.textContent = title;
-        dd.textContent = sum(text, name, labels).toLocaleString();
-        return [dt, dd];
-      }),
-    );
+    const at = Date.now();
+    const [metrics, cluster, slow] = await Promise.all([
+      ask("metrics").then((answer) => answer.text()),
+      askJson("v1/cluster"),
+      askJson("v1/slow"),
+    ]);
+    const look = sample(parse(metrics), at);
+    history.add(look);
+    wantKey(false);
+    banner("");
+    answered_at = at;
+    document.body.classList.remove("stale");
+    showTiles(history, look);
+    showHistory(history);
+    showCluster(cluster.nodes);
+    showSlow(slow.connections, at);
+    await showNode(slow.node, look);
   } catch (error) {
-    by("key-form").hidden = error.message !== "key";
-    by("node").textContent = error.message === "key" ? "a key is needed for the figures" : "the node does not answer";
+    if (!(error instanceof ApiError)) throw error;
+    if (error.status === 401) {
+      // Without a key every answer would be the same.
+      wantKey(true, error.key);
+      return;
+    }
+    document.body.classList.add("stale");
+    const since = answered_at ? ` Last answer at ${clock(answered_at)}.` : "";
+    banner(`No news: ${error.message}.${since} Asking again every two seconds.`);
+    setState("bad", "out of reach");
   }
-  setTimeout(refresh, 2000);
+  clearTimeout(timer);
+  timer = setTimeout(refresh, EVERY_MS);
 }
 
-by("key-form").addEventListener("submit", (event) => {
+function setState(kind, text) {
+  // What has not changed is not to be read out again.
+  if (by("node-state").textContent === text) return;
+  by("node-state").className = `badge ${kind}`;
+  by("node-state").textContent = text;
+}
+
+async function showNode(name, look) {
+  // Not ready is an answer, too: draining, or out of reach of its NATS.
+  const ready = await fetch("readyz", { cache: "no-store" }).catch(() => null);
+  const problem = ready && !ready.ok ? await ready.json().catch(() => null) : null;
+  by("node-name").textContent = name;
+  by("node-since").textContent = `up ${duration(look.at - look.start_s * 1000)}`;
+  by("node-since").title = `since ${day(look.start_s * 1000)}`;
+  setState(ready?.ok ? "good" : "warn", ready?.ok ? "ready" : (problem?.detail ?? "not ready"));
+  document.title = `${name} · longwire`;
+}
+
+// -- the key -----------------------------------------------------------------------------------------------------------
+
+// Shows the form, or takes it away. `refused` is the key that was shown to the node and not taken.
+function wantKey(wanted, refused = "") {
+  // Meanwhile another key was given, and its answer is on the way.
+  if (wanted && refused !== key.get()) return;
+  const appears = wanted && by("key-part").hidden;
+  by("key-part").hidden = !wanted;
+  document.body.classList.toggle("locked", wanted);
+  by("key-forget").hidden = wanted || !key.get();
+  if (!wanted) return;
+  banner("");
+  setState("", "locked");
+  by("key-wrong").textContent = refused ? "The node does not take this key." : "";
+  key.forget();
+  if (refused) by("key").select();
+  if (refused || appears) by("key").focus();
+}
+
+by("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  key = by("key").value;
+  const value = by("key").value.trim();
+  if (!key.isValid(value)) {
+    by("key-wrong").textContent = "A key has no spaces and none but ASCII characters.";
+    return;
+  }
+  key.set(value);
+  await refresh();
+  if (!key.get()) return;
+  by("key").value = "";
+  showView();
 });
 
-// -- client ----------------------------------------------------------------------------------------
-
-const LINES_MAX = 200;
-let socket = null;
-let lastId = 0;
-
-function log(mark, text, kind = "") {
-  const line = document.createElement("li");
-  line.dataset.mark = mark;
-  line.className = kind;
-  line.textContent = text;
-  by("log").prepend(line);
-  while (by("log").children.length > LINES_MAX) by("log").lastChild.remove();
-}
-
-function send(message) {
-  const text = JSON.stringify(message);
-  socket.send(text);
-  log("→", message.token ? text.replace(message.token, "…") : text);
-}
-
-function show(text) {
-  let message = null;
-  try {
-    message = JSON.parse(text);
-  } catch {
-    // Services push what they like; it is shown as it came.
-  }
-  log("←", text, message && "status" in message ? "" : "push");
-}
-
-by("connect-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  if (socket) return socket.close(1000);
-  try {
-    socket = new WebSocket(by("url").value, "longwire.v1");
-  } catch (error) {
-    return log("×", error.message, "end");
-  }
-  by("connect").textContent = "Disconnect";
-  socket.onopen = () => {
-    by("send").disabled = false;
-    send({ path: "connect", id: ++lastId, token: by("token").value.trim() });
-  };
-  socket.onmessage = (event) => show(event.data);
-  socket.onclose = ({ code, reason }) => {
-    log("×", `closed: ${code} ${reason}`, "end");
-    by("connect").textContent = "Connect";
-    by("send").disabled = true;
-    socket = null;
-  };
+by("key-forget").addEventListener("click", async () => {
+  const detail = "It is in this tab alone; closing the tab forgets it as well.";
+  if (!(await confirmed("Forget the key?", detail, "Forget it"))) return;
+  key.forget();
+  // What the key has shown goes with it.
+  location.reload();
 });
 
-by("send-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  let body;
-  try {
-    body = JSON.parse(by("body").value || "null");
-  } catch (error) {
-    return log("×", `the body is not JSON: ${error.message}`, "end");
-  }
-  send({ path: by("path").value, id: ++lastId, body });
+// -- theme and window --------------------------------------------------------------------------------------------------
+
+const THEMES = ["auto", "light", "dark"];
+let theme = localStorage.getItem("longwire-theme");
+if (!THEMES.includes(theme)) theme = "auto";
+
+function showTheme() {
+  document.documentElement.dataset.theme = theme;
+  by("theme").textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
+  by("theme").setAttribute("aria-label", `Theme: ${theme}. Change it`);
+}
+
+by("theme").addEventListener("click", () => {
+  theme = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length];
+  localStorage.setItem("longwire-theme", theme);
+  showTheme();
 });
 
-by("url").value = websocket || `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
-by("token").value = token;
+by("windows").addEventListener("change", () => showHistory(history));
+
+showTheme();
+showView();
+showHistory(history);
 refresh();

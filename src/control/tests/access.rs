@@ -14,6 +14,7 @@ fn with_keys_every_call_needs_one() {
     for (method, path) in [
         ("POST", "/v1/push"),
         ("GET", "/v1/cluster"),
+        ("GET", "/v1/slow"),
         ("GET", "/metrics"),
         ("GET", "/v1/nothing"),
     ] {
@@ -40,7 +41,7 @@ fn with_keys_every_call_needs_one() {
 #[test]
 fn health_and_the_page_are_open() {
     let node = keyed();
-    for path in ["/healthz", "/readyz", "/", "/page.css", "/page.js"] {
+    for path in ["/healthz", "/readyz", "/", "/page.css", "/page.js", "/page/api.js"] {
         assert_eq!(node.get(path).status, 200, "{path}");
     }
 }

@@ -114,6 +114,15 @@ fn the_page_is_its_own_and_escaped() {
         ("/", "text/html"),
         ("/page.css", "text/css"),
         ("/page.js", "text/javascript"),
+        ("/page/api.js", "text/javascript"),
+        ("/page/console.js", "text/javascript"),
+        ("/page/dom.js", "text/javascript"),
+        ("/page/format.js", "text/javascript"),
+        ("/page/metrics.js", "text/javascript"),
+        ("/page/overview.js", "text/javascript"),
+        ("/page/plot.js", "text/javascript"),
+        ("/page/push.js", "text/javascript"),
+        ("/page/users.js", "text/javascript"),
     ] {
         let answer = node.get(path);
         assert_eq!(answer.status, 200);
@@ -248,4 +257,29 @@ fn a_drain_closes_everybody_and_exits_with_0() {
     assert_eq!(node.drain(), 0);
     assert!(shared.draining());
     assert_eq!(world.lock().unwrap().closed, [(a, 1012)]);
+}
+
+#[test]
+fn the_slowest_come_first_over_all_reactors() {
+    let node = Node::start(settings());
+    let ids = ["a", "b", "c"].map(|user| node.login(user, &[]));
+    assert_eq!(
+        node.get("/v1/slow").json(),
+        json!({"node": "localhost", "connections": []})
+    );
+    node.world().connections.iter_mut().for_each(|held| held.stuck = true);
+    let slow = |at: usize, user: &str| {
+        json!({
+            "connection": ids[at].to_string(), "user": user, "device": "phone", "remote": "127.0.0.1",
+            "queued_bytes": 1000 * (ids[at].index + 1),
+        })
+    };
+    let all = [slow(2, "c"), slow(1, "b"), slow(0, "a")];
+    assert_eq!(node.get("/v1/slow").json()["connections"], json!(all));
+    assert_eq!(node.get("/v1/slow?limit=2").json()["connections"], json!(all[..2]));
+    for limit in ["0", "101", "-1", "x", ""] {
+        let (code, detail) = node.get(&format!("/v1/slow?limit={limit}")).problem(400);
+        assert_eq!(code, "bad_request");
+        assert!(detail.contains("1 to 100"), "{detail}");
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::config::{self, Settings};
 use crate::control::{self, NotifyWake, PageFacts, Parts};
-use crate::links::{Command, ConnectionId, ConnectionInfo, Notice, Sender, Target};
+use crate::links::{Command, ConnectionId, ConnectionInfo, Notice, Sender, SlowConnection, Target};
 use crate::metrics::NodeCounters;
 use crate::node::Shared;
 
@@ -286,6 +286,20 @@ fn carry_out(world: &mut World, reactor: usize, command: Command) -> Vec<Notice>
                 ticket,
                 connections: found.map(|held| held.info.clone()).collect(),
             }]
+        }
+        Command::FindSlowest { limit, ticket } => {
+            let queued = world.connections.iter().filter(|held| here(held) && held.stuck);
+            let slow = queued.map(|held| SlowConnection {
+                connection: held.info.connection,
+                user: Some(held.user.clone()),
+                device: held.info.device.clone(),
+                remote: held.info.remote,
+                queued_bytes: 1000 * (held.info.connection.index as usize + 1),
+            });
+            let mut connections: Vec<_> = slow.collect();
+            connections.sort_by_key(|connection| std::cmp::Reverse(connection.queued_bytes));
+            connections.truncate(limit);
+            vec![Notice::Slowest { ticket, connections }]
         }
         Command::Reply { connection, frame } => {
             let held = world

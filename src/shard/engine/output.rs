@@ -189,18 +189,21 @@ impl<S> Engine<S> {
         self.outbound_bytes
     }
 
+    /// Who has something queued and is not closing, with how many bytes. Looks at every queue that was ever needed at
+    /// once (`Queues::owners`).
+    pub fn queued(&self) -> impl Iterator<Item = (u32, Key)> + '_ {
+        self.queues
+            .owners()
+            .filter_map(|index| self.at(index))
+            .filter(|(_, connection)| connection.is_live())
+            .map(|(key, connection)| (connection.queued_bytes, key))
+    }
+
     /// The connection with the longest queue of those that are not closing.
     pub fn heaviest(&self) -> Option<Key> {
-        let index = self
-            .queues
-            .owners()
-            .filter(|&index| {
-                self.connections
-                    .get(index as usize)
-                    .is_some_and(|connection| connection.is_live())
-            })
-            .max_by_key(|&index| self.connections[index as usize].queued_bytes)?;
-        Some(self.key_of(index))
+        self.queued()
+            .max_by_key(|&(queued_bytes, _)| queued_bytes)
+            .map(|(_, key)| key)
     }
 
     pub(super) fn drop_unwritten(&mut self, index: u32) {

@@ -1,12 +1,14 @@
 //! What control asks of this reactor: pushes, kicks, look-ups, replies, the session policy's word, new settings.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::broadcast::Counts;
 use super::login::PermissionSets;
 use super::{Gateway, Session, connections_max, rules, users};
 use crate::config::Settings;
-use crate::links::{Command, ConnectionInfo, Notice, Target, Ticket, UserName};
+use crate::links::{Command, ConnectionInfo, Notice, SlowConnection, Target, Ticket, UserName};
 use crate::metrics::CloseReason;
 use crate::shard::auth::Verifier;
 use crate::shard::connection::{Connection, Key};
@@ -75,6 +77,7 @@ impl Gateway {
                     .extend(ticket.map(|ticket| Notice::Kicked { ticket, closed }));
             }
             Command::FindUser { user, ticket } => self.find_user(engine, &user, ticket),
+            Command::FindSlowest { limit, ticket } => self.find_slowest(engine, limit, ticket),
             Command::Reply { connection, frame } => {
                 if let Some(key) = self.key_of(engine, connection) {
                     engine.send(key, Frame::plain(frame), Urgency::Urgent);
@@ -131,6 +134,31 @@ impl Gateway {
             });
         });
         self.notices.push(Notice::Found { ticket, connections });
+    }
+
+    /// One look at every queue, and memory for `limit` of them, however many there are.
+    fn find_slowest(&mut self, engine: &Engine<Session>, limit: usize, ticket: Ticket) {
+        // The lightest of the heaviest so far is on top, to be replaced.
+        let mut heaviest = BinaryHeap::new();
+        for (queued_bytes, key) in engine.queued() {
+            heaviest.push(Reverse((queued_bytes, key.index)));
+            if heaviest.len() > limit {
+                heaviest.pop();
+            }
+        }
+        let connections = heaviest.into_iter().filter_map(|Reverse((_, index))| {
+            let (key, connection) = engine.at(index)?;
+            let session = &connection.session;
+            Some(SlowConnection {
+                connection: self.connection_id(engine, key),
+                user: (session.user != users::NONE).then(|| self.users.name(session.user).to_owned()),
+                device: session.device.as_deref().map(str::to_owned),
+                remote: connection.client(),
+                queued_bytes: connection.queued_bytes(),
+            })
+        });
+        let connections = connections.collect();
+        self.notices.push(Notice::Slowest { ticket, connections });
     }
 
     /// The command line has checked the new settings, keys included; what cannot change while running stays.

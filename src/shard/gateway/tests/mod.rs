@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{Gateway, rules};
 use crate::config::{self, Settings};
-use crate::links::{Command, ConnectionId, Kicker, Notice, Target, Ticket, UserName};
+use crate::links::{Command, ConnectionId, Kicker, Notice, SlowConnection, Target, Ticket, UserName};
 use crate::metrics::{CloseReason, NodeCounters};
 use crate::node::Shared;
 use crate::protocol::frame;

@@ -300,3 +300,46 @@ fn a_kick_and_a_look_find_the_user_s_connections() {
     assert!(world.hear(other).is_empty());
     world.end();
 }
+
+#[test]
+fn the_longest_queues_are_found_and_no_others() {
+    let mut world = World::new(settings());
+    let keys = ["a", "b", "c", "d"].map(|user| world.connected(user));
+    let unknown = world.upgraded();
+    for (user, pushes) in [("a", 1), ("b", 3), ("c", 2)] {
+        for _ in 0..pushes {
+            world.push_user(user, "1234567890", None);
+        }
+    }
+    // A refusal waits for somebody who has not logged in; nobody else has anything to wait for.
+    world.say(unknown, json!({"path": "x", "id": 1}));
+    let mut slowest = |limit| {
+        world.shard.command(Command::FindSlowest { limit, ticket: 1 });
+        let [Notice::Slowest { connections, .. }] = &world.notices()[..] else {
+            panic!("one answer")
+        };
+        let mut found = connections.clone();
+        found.sort_by_key(|slow| std::cmp::Reverse(slow.queued_bytes));
+        found
+    };
+    let users =
+        |found: &[SlowConnection]| -> Vec<Option<String>> { found.iter().map(|slow| slow.user.clone()).collect() };
+    let named = |name: &str| Some(name.to_owned());
+    let two = slowest(2);
+    let all = slowest(100);
+    assert_eq!(users(&two), [None, named("b")]);
+    assert_eq!(two[1].queued_bytes, 3 * 12, "a frame is two bytes more than its text");
+    assert_eq!(users(&all), [None, named("b"), named("c"), named("a")]);
+    assert_eq!(two[1].connection, world.id(keys[1]));
+    for key in keys {
+        world.hear(key);
+    }
+    world.hear(unknown);
+    world.shard.command(Command::FindSlowest { limit: 100, ticket: 2 });
+    let notices = world.notices();
+    assert!(
+        matches!(&notices[..], [Notice::Slowest { connections, .. }] if connections.is_empty()),
+        "{notices:?}"
+    );
+    world.end();
+}
