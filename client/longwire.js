@@ -1,18 +1,16 @@
-// longwire's client for browsers and Node: one connection to a gateway, kept up through everything that can heal.
-// It owns the token, the login, the waits between attempts, the subscriptions and the requests under way. It stores
-// nothing and draws nothing. What it may rely on stands in docs/protocol.md, the states in docs/clients.md; the types
-// and what each method promises in longwire.d.ts.
+// longwire's client for browsers and Node: one connection that stays up; owns token, login, waits and topics.
+// What it promises: longwire.d.ts; its states: docs/clients.md.
 
-const TICK_MS = 1_000; // how often the clock is looked at, for silence, expiry and sleep
+const TICK_MS = 1_000;
 const GAP_MS = 6_000; // a tick this late: the machine slept
-const ATTEMPT_MS = 15_000; // an attempt may take this long from the socket's opening to the login
-const TOKEN_MS = 30_000; // and token() this long
-const PONG_MS = 10_000; // silence after a ping that means a dead connection
-const WAKE_PONG_MS = 5_000; // the same after sleep, when it probably is dead
-const PROVED_MS = 10_000; // a connection that held this long sets the back-off to its beginning
-const TOLD_MAX_MS = 1_200_000; // the longest retry_ms that is believed; a node of a million gives out up to 1,000 s
+const ATTEMPT_MS = 15_000; // from the socket to the login
+const TOKEN_MS = 30_000;
+const PONG_MS = 10_000;
+const WAKE_PONG_MS = 5_000; // after sleep
+const PROVED_MS = 10_000; // held this long, it resets the back-off
+const TOLD_MAX_MS = 1_200_000; // a million clients are given up to 1,000 s
 
-const COME_BACK = [4401, 4408, 4410, 4413, 4429]; // of the codes from 3000 on, those that can heal
+const COME_BACK = [4401, 4408, 4410, 4413, 4429]; // of the codes from 3000 on
 const PATH = /^(?=.{1,256}$)[\w-]+(\/[\w-]+)*$/;
 
 export class LongwireError extends Error {
@@ -27,11 +25,11 @@ export class LongwireError extends Error {
 function deferred() {
   const it = {};
   it.promise = new Promise((resolve, reject) => Object.assign(it, { resolve, reject }));
-  it.promise.catch(() => {}); // nobody has to wait for it
+  it.promise.catch(() => {});
   return it;
 }
 
-// A handler's error is the page's, not the connection's.
+// What a handler throws is the page's.
 function call(fn, ...values) {
   try {
     fn(...values);
@@ -50,9 +48,7 @@ function add(set, item) {
 function issuedAt(jwt) {
   try {
     return JSON.parse(atob(jwt.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).iat;
-  } catch {
-    // Whether it is a token is the gateway's to say.
-  }
+  } catch {}
 }
 
 export class Longwire {
@@ -60,32 +56,32 @@ export class Longwire {
   #options;
   #state = "idle";
   #session = null;
-  #link = null; // the attempt or connection under way: its socket, and by id who waits for a reply on it
-  #ready = deferred(); // the next login
+  #link = null; // the attempt or connection
+  #ready = deferred();
   #handlers = new Set();
   #watchers = new Set();
-  #topics; // those wanted
-  #queue = []; // what waits for the next login
+  #topics; // wanted
+  #queue = [];
   #lastId = 0;
-  #failures = 0; // losses since a connection last proved itself
+  #failures = 0; // since a connection proved itself
   #token = null;
   #tokenAt = 0;
   #renewAt = Infinity;
   #endsAt = Infinity;
-  #why = "first"; // why the next token is asked for
+  #why = "first";
   #tick;
   #tickedAt = 0;
   #retry;
   #retryAt = 0;
-  #told = false; // whether the gateway chose #retryAt
-  #end; // why it is closed
+  #told = false; // the gateway chose #retryAt
+  #end;
 
   constructor(url, options = {}) {
     this.#options = { topics: [], timeout: 15_000, queue: 64, WebSocket: globalThis.WebSocket, ...options };
     this.#options.backoff = { base: 1_000, max: 30_000, ...options.backoff };
     if (typeof options.token !== "function") throw new TypeError("token must be a function that fetches a JWT");
     if (!this.#options.WebSocket)
-      throw new TypeError('there is no WebSocket here: pass { WebSocket }, for example from the package "ws"');
+      throw new TypeError('pass { WebSocket }, from "ws" for example: there is none here');
     this.#url = url;
     this.#topics = new Set(this.#options.topics);
   }
@@ -146,11 +142,11 @@ export class Longwire {
       };
       const entry = { id, path, resend, done, fail, text: JSON.stringify({ path, id, body }) };
       this.#submit(entry, queue);
-      if (!(timeout < 2 ** 31)) return; // runtimes take more than that for 0
+      if (!(timeout < 2 ** 31)) return;
       entry.timer = setTimeout(() => {
         this.#queue = this.#queue.filter((other) => other !== entry);
         this.#link?.waiting.delete(id);
-        fail("timeout", `no reply to ${path} within ${timeout} ms; it may have been handled all the same`);
+        fail("timeout", `no reply to ${path} within ${timeout} ms`);
       }, timeout);
     });
   }
@@ -167,33 +163,32 @@ export class Longwire {
     if (this.#state === "open") await this.#tell("unsubscribe", gone);
   }
 
-  // No time-out and no queue: what is wanted goes with the next login, whenever that is.
   async #tell(path, topics) {
     if (!topics.length) return;
-    if (this.#state === "open") {
-      try {
-        await this.request(path, { topics }, { timeout: Infinity, queue: false });
-        return;
-      } catch (error) {
-        if (error.status && path === "subscribe") for (const topic of topics) this.#topics.delete(topic);
-        if (error.code !== "connection_lost" && error.code !== "offline") throw error;
-        if (path === "unsubscribe") return; // the next connection has none but those wanted
-      }
+    if (this.#state !== "open") {
+      const { refused } = await this.#ready.promise; // what is wanted goes with the login
+      for (const topic of topics) if (refused[topic]) throw refused[topic];
+      return;
     }
-    const { refused } = await this.#ready.promise;
-    for (const topic of topics) if (refused[topic]) throw refused[topic];
+    try {
+      await this.request(path, { topics }, { timeout: Infinity, resend: true });
+    } catch (error) {
+      if (error.status) for (const topic of topics) this.#topics.delete(topic);
+      throw error;
+    }
   }
 
   #submit(entry, queue) {
+    const { path } = entry;
     const fail = (code, message) => {
-      throw new LongwireError(code, message, { path: entry.path });
+      throw new LongwireError(code, message, { path });
     };
-    if (!PATH.test(entry.path)) fail("bad_path", "a path is segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
+    if (!PATH.test(path)) fail("bad_path", "segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
     if (this.#state === "closed") throw this.#closed();
-    // A socket that is closing takes what it is given and loses it.
+    // A closing socket loses what it is given.
     if (this.#state === "open" && this.#link.socket.readyState === 1) return this.#transmit(entry);
-    if (!queue || !this.#options.queue) fail("offline", "there is no connection, and it may not wait for one");
-    if (this.#queue.length >= this.#options.queue) fail("queue_full", "too much waits for a connection already");
+    if (!queue || !this.#options.queue) fail("offline", "there is no connection");
+    if (this.#queue.length >= this.#options.queue) fail("queue_full", "too much waits already");
     this.#queue.push(entry);
   }
 
@@ -202,7 +197,7 @@ export class Longwire {
     this.#link.socket.send(entry.text);
   }
 
-  // The gateway's whole reply. If the link ends first there is none, and who waits is forgotten with the link.
+  // The whole reply; never, if the link ends first.
   #ask(link, path, body, token) {
     const id = ++this.#lastId;
     return new Promise((done) => {
@@ -216,26 +211,23 @@ export class Longwire {
     for (const { fn } of [...this.#watchers]) call(fn, { state, ...detail });
   }
 
-  // -- from nothing to logged in ---------------------------------------------------------------------
-
   async #open() {
     const link = (this.#link = { waiting: new Map(), topics: new Set(), silentMs: 0 });
     this.#enter("connecting");
-    // The token first: the gateway's clock runs from the accept.
+    // Token first: the gateway's clock runs from accept.
     if (this.#token && Date.now() < this.#renewAt) link.old = true;
     else await this.#fetch(link);
     if (link !== this.#link) return;
-    let socket;
     try {
-      socket = link.socket = new this.#options.WebSocket(this.#url, "longwire.v1");
+      const socket = (link.socket = new this.#options.WebSocket(this.#url, "longwire.v1"));
+      socket.onopen = () => link === this.#link && this.#login(link);
+      socket.onmessage = ({ data }) => link === this.#link && this.#receive(link, data);
+      socket.onclose = ({ code, reason }) => this.#lost(link, { code, reason });
+      socket.onerror = () => {};
+      this.#arm(link);
     } catch (error) {
-      return this.#finish({ reason: error.message }); // a URL that is none, or one that this page must not open
+      this.#finish({ reason: error.message });
     }
-    this.#arm(link);
-    socket.onopen = () => link === this.#link && this.#login(link);
-    socket.onmessage = ({ data }) => link === this.#link && this.#receive(link, data);
-    socket.onclose = ({ code, reason }) => this.#lost(link, { code, reason });
-    socket.onerror = () => {}; // a close follows
   }
 
   #arm(link) {
@@ -243,7 +235,7 @@ export class Longwire {
     link.timer = setTimeout(() => this.#lost(link, { code: 1006, reason: "no answer" }), ATTEMPT_MS);
   }
 
-  // A new token. Without one it returns false, and an attempt is over; an open connection goes on with the old one.
+  // Without a token an attempt is over, an open connection is not.
   async #fetch(link) {
     let timer;
     const late = new Promise((_, reject) => {
@@ -267,7 +259,7 @@ export class Longwire {
   }
 
   async #login(link) {
-    const refused = {};
+    const refused = { __proto__: null };
     for (let topics = this.topics; ; ) {
       this.#arm(link);
       const body = { device: this.#options.device, topics };
@@ -277,16 +269,15 @@ export class Longwire {
         link.topics = new Set(topics);
         return (await this.#settle(link, refused)) && this.#opened(link, { ...reply.body, refused });
       }
-      if (why.reason === "token_not_yet_valid" && this.#failures < 5) {
-        return this.#lost(link, why); // the issuer's clock is ahead
+      const later = why.status === 429 || why.status >= 500;
+      if (later || (why.reason === "token_not_yet_valid" && this.#failures < 5)) {
+        return this.#lost(link, why);
       } else if (why.status === 401 && link.old) {
         clearTimeout(link.timer);
         this.#why = "refused";
         if (!(await this.#fetch(link))) return;
       } else if (topics.length && (why.status === 400 || why.status === 403)) {
-        topics = []; // one topic that is refused must not keep the others away
-      } else if (why.status === 429 || why.status >= 500) {
-        return this.#lost(link, why);
+        topics = []; // a refused one must not keep the others away
       } else {
         this.#token = null;
         return this.#finish(why.status === 409 ? { code: 4409, ...why } : why);
@@ -294,7 +285,7 @@ export class Longwire {
     }
   }
 
-  // Until the connection has the topics that are wanted by now, one by one. Those that are refused are given up.
+  // Makes the connection's topics those wanted by now, or gives up those refused.
   async #settle(link, refused) {
     for (;;) {
       const missing = this.topics.find((topic) => !link.topics.has(topic));
@@ -315,7 +306,6 @@ export class Longwire {
     clearTimeout(link.timer);
     link.pingMs = session.ping_ms;
     link.since = Date.now();
-    link.old = true;
     this.#plan(session.expires_at);
     this.#session = session;
     this.#state = "open";
@@ -324,11 +314,8 @@ export class Longwire {
     this.#enter("open", session);
   }
 
-  // -- tokens ----------------------------------------------------------------------------------------
-
-  // Renews after four fifths of what is left. This machine's clock may be wrong: if by it the token, which was just
-  // taken, is over, or has more left than it ever had, its life is counted from when it came. And whatever the clock
-  // says, there is no more than a renewal in 15 s, or in a quarter of a shorter life.
+  // Renews at 4/5. If by this clock the token is over, or has more left than it ever had, the clock is wrong: its life
+  // counts from when it came. And no wrong clock renews twice in 15 s or 1/4 life.
   #plan(expiresAt) {
     this.#why = "expiring";
     const now = Date.now();
@@ -347,12 +334,9 @@ export class Longwire {
       if (status === 200) return this.#plan(body.expires_at);
       if (status === 403) return this.#finish({ status, reason: error.code }); // a token of another user
     }
-    // The old one still holds for a while.
     const now = Date.now();
     if (link === this.#link) this.#renewAt = now + Math.max(5_000, (this.#endsAt - now) / 2);
   }
-
-  // -- while it holds --------------------------------------------------------------------------------
 
   #receive(link, data) {
     link.silentMs = 0;
@@ -362,7 +346,7 @@ export class Longwire {
     try {
       message = JSON.parse(data);
     } catch {
-      return; // a service pushed what is no JSON
+      return;
     }
     if (message?.status) {
       const entry = link.waiting.get(message.id);
@@ -380,7 +364,7 @@ export class Longwire {
     const now = Date.now();
     const elapsedMs = now - this.#tickedAt;
     this.#tickedAt = now;
-    // Browsers slow the timers of hidden pages down: there, late says nothing.
+    // Hidden pages' timers are late anyway.
     if (elapsedMs > GAP_MS && globalThis.document?.visibilityState !== "hidden") return this.#wake();
     const link = this.#link;
     if (this.#state !== "open") return;
@@ -390,15 +374,13 @@ export class Longwire {
     if (now >= this.#renewAt) this.#renew(link);
   }
 
-  // Scripts see no WebSocket pings: this asks for a sign of life.
   #probe(link, patienceMs) {
     if (link.probe) return;
     link.probe = setTimeout(() => this.#lost(link, { code: 1006, reason: "no sign of life" }), patienceMs);
     this.#ask(link, "ping");
   }
 
-  // The network is back, the page is looked at, the machine woke. Ends a wait that was the client's own choice; the
-  // moment that the gateway chose for this client stands.
+  // Network, page or machine is back. A wait that the gateway chose stands.
   #wake = () => {
     if (this.#state === "open") this.#probe(this.#link, WAKE_PONG_MS);
     if (this.#state === "waiting") this.#wait(this.#told ? this.#retryAt - Date.now() : 0);
@@ -406,11 +388,8 @@ export class Longwire {
 
   #shown = () => globalThis.document.visibilityState === "visible" && this.#wake();
 
-  // -- ends ------------------------------------------------------------------------------------------
-
   #wait(waitMs) {
     clearTimeout(this.#retry);
-    if (waitMs <= 0) return this.#open();
     this.#retryAt = Date.now() + waitMs;
     this.#retry = setTimeout(() => this.#open(), waitMs);
   }
@@ -427,14 +406,13 @@ export class Longwire {
     const { base, max } = this.#options.backoff;
     const ownMs = Math.random() * Math.min(max, base * 2 ** this.#failures);
     const told = /^retry_ms=(\d+)$/.exec(reason);
-    // Told again before the last connection proved itself: the back-off holds too.
+    // Told by an unproved connection: back-off too.
     const toldMs = told && (told[1] <= TOLD_MAX_MS ? +told[1] : Math.random() * TOLD_MAX_MS);
     const waitMs = told ? Math.max(toldMs, this.#failures && ownMs) : ownMs;
     this.#told = !!told;
     this.#failures++;
-    this.#retryAt = Date.now() + waitMs;
+    this.#wait(waitMs);
     this.#enter("waiting", { ...why, waitMs });
-    if (this.#state === "waiting") this.#wait(waitMs); // a watcher may have closed it
   }
 
   #finish(why) {
@@ -450,7 +428,6 @@ export class Longwire {
     this.#enter("closed", why);
   }
 
-  // Ends the link. Requests on it fail, but for those that may be sent again: they go first when there is another.
   #drop(code, message) {
     const link = this.#link;
     if (this.#session) this.#ready = deferred();
