@@ -57,12 +57,15 @@ impl Session {
     fn open(address: &str, token_file: &str, topics: &[String]) -> Result<Self, End> {
         // The token first: the gateway's clock runs from the accept.
         let token = fs::read_to_string(token_file)?;
-        let peer = address.to_socket_addrs()?.next().ok_or_else(|| End::Final(format!("{address} is no address")))?;
+        let peer = address
+            .to_socket_addrs()?
+            .next()
+            .ok_or_else(|| End::Final(format!("{address} is no address")))?;
         let stream = TcpStream::connect_timeout(&peer, ATTEMPT)?;
         stream.set_read_timeout(Some(ATTEMPT))?;
         stream.set_write_timeout(Some(ATTEMPT))?;
-        let (socket, _) = tungstenite::client(format!("ws://{address}/ws"), stream)
-            .map_err(|error| End::Lost(error.to_string()))?;
+        let (socket, _) =
+            tungstenite::client(format!("ws://{address}/ws"), stream).map_err(|error| End::Lost(error.to_string()))?;
         let mut session = Self {
             socket,
             token_file: token_file.to_owned(),
@@ -90,7 +93,11 @@ impl Session {
                         (u16::from(frame.code), frame.reason.to_string())
                     });
                     let stop = code == 1000 || (code >= 3000 && !COME_BACK.contains(&code));
-                    return if stop { End::Final(format!("{code} {reason}")) } else { End::Lost(reason) };
+                    return if stop {
+                        End::Final(format!("{code} {reason}"))
+                    } else {
+                        End::Lost(reason)
+                    };
                 }
                 // The gateway's pings: tungstenite answers them by itself.
                 Ok(_) => self.heard_at = Instant::now(),
@@ -148,7 +155,9 @@ impl Session {
 /// bound. All of it is random ("full jitter"), or everybody who lost a node would be back at once.
 fn wait_ms(failures: u32, reason: &str) -> u64 {
     let own = fastrand::u64(0..=(1_000 << failures.min(5)).min(30_000));
-    let told = reason.strip_prefix("retry_ms=").and_then(|text| text.parse::<u64>().ok());
+    let told = reason
+        .strip_prefix("retry_ms=")
+        .and_then(|text| text.parse::<u64>().ok());
     match told {
         // Told again by a connection that proved nothing: the back-off holds too.
         Some(told) if failures > 0 => told.min(TOLD_MAX_MS).max(own),
