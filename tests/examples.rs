@@ -1,5 +1,5 @@
-//! The examples that need NATS, as a reader runs them: `examples/cluster/run` walks to its end and leaves nothing behind,
-//! and the service of `examples/order.rs` answers a client. `examples/echo.rs` has tests of its own.
+//! The examples, as a reader runs them: `examples/cluster/run` walks to its end and leaves nothing behind,
+//! the service of `examples/order.rs` answers a client, and `examples/client.rs` is one. `examples/echo.rs` has tests of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "cluster/nats/mod.rs"]
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use nats::NatsServer;
-use support::{Client, Gateway, Run, TempDir, wait_for, wait_until};
+use support::{Client, Gateway, Run, TempDir, mint, now_s, token, wait_for, wait_until};
 
 /// How long the script may take: it may have to wait for other builds before it has its own.
 const WALK_PATIENCE: Duration = Duration::from_secs(600);
@@ -120,19 +120,47 @@ fn ctrl_c_ends_the_cluster_example_well() {
     assert!(!Path::new("/proc").join(&node).exists());
 }
 
-#[test]
-fn the_order_example_answers_and_pushes() {
-    // `cargo test` has built it already, `cargo test --test examples` has not.
+/// The path of an example, built. `cargo test` has built it already, `cargo test --test examples` has not.
+fn example(name: &str) -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--locked", "--example", "order", "--profile"]);
+    cargo.args(["build", "--quiet", "--locked", "--example", name, "--profile"]);
     cargo.arg(if cfg!(debug_assertions) { "dev" } else { "release" });
     cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo.env("CARGO_TARGET_DIR", profile_dir().parent().unwrap());
     assert!(cargo.status().unwrap().success());
+    profile_dir().join("examples").join(name)
+}
 
+#[test]
+fn the_client_example_prints_pushes_renews_its_token_and_stays_away_after_a_kick() {
+    let client = example("client");
+    let gateway = Gateway::start("auth.default_topics = [\"room.*\"]");
+    let tmp = TempDir::new();
+    let token_file = tmp.path().join("token");
+    std::fs::write(&token_file, mint(json!({"sub": "anna", "exp": now_s() + 5}))).unwrap();
+    let mut client = Run::start(
+        Command::new(client)
+            .arg(gateway.ws().to_string())
+            .arg(&token_file)
+            .arg("room.1"),
+    );
+    wait_until("its login", || client.output().contains("open "));
+    std::fs::write(&token_file, token("anna")).unwrap();
+    gateway.push(json!({"topic": "room.1"}), "news", json!("it works"));
+    wait_until("the push", || client.output().contains("\"it works\""));
+    wait_until("the renewal", || client.output().matches("open ").count() == 2);
+    assert!(!client.output().contains("waiting"), "{}", client.output());
+    gateway.delete("/v1/users/anna").ok();
+    assert_eq!(client.exit_code(), 0);
+    assert!(client.output().contains("closed 4403 kicked"), "{}", client.output());
+}
+
+#[test]
+fn the_order_example_answers_and_pushes() {
+    let order = example("order");
     let nats = NatsServer::start();
     let gateway = Gateway::start(&format!("nats.url = [\"{}\"]\nnats.prefix = \"shop.eu\"", nats.url()));
-    let service = Run::start(Command::new(profile_dir().join("examples/order")).args([&nats.url(), "shop.eu"]));
+    let service = Run::start(Command::new(order).args([&nats.url(), "shop.eu"]));
     wait_until("the service to listen", || {
         service.output().contains("answering shop.eu.call.order.create")
     });

@@ -1,0 +1,228 @@
+// When a token is asked for, why, and what becomes of one that is refused.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { FakeSocket, World, fakeToken } from "./support/fake.js";
+import { Longwire } from "../longwire.js";
+import { accept, acceptLogin, makeClient, openClient, refuse } from "./support/login.js";
+
+let world;
+beforeEach(() => (world = new World()));
+afterEach(() => world.end());
+
+const seconds = () => world.nowMs / 1000;
+const last = (states) => states.at(-1);
+
+test("a token that is good serves the next connection too", async () => {
+  const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  world.socket.end();
+  await world.pass(500);
+  await accept(world);
+  assert.deepEqual(asked, ["first"]);
+  assert.equal(world.sockets[1].sent[0].token, world.sockets[0].sent[0].token);
+  wire.close();
+});
+
+test("it is renewed on the same connection when four fifths of it are over", async () => {
+  const { wire, asked, socket } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  await world.pass(2_879_000);
+  assert.deepEqual(asked, ["first"]);
+  await world.pass(1_000);
+  assert.deepEqual(asked, ["first", "expiring"]);
+  assert.equal(socket.sent.at(-1).path, "connect");
+  assert.notEqual(socket.sent.at(-1).token, socket.sent[0].token);
+  await acceptLogin(world, { expires_at: seconds() + 3600 });
+  await world.pass(2_880_000);
+  assert.equal(asked.length, 3);
+  assert.equal(world.sockets.length, 1);
+  wire.close();
+});
+
+test("a token without an end is kept", async () => {
+  const { wire, asked } = await openClient(world);
+  await world.pass(1_000);
+  assert.deepEqual(asked, ["first"]);
+  wire.close();
+});
+
+for (const hours of [-9, -1.01, 1.01, 9]) {
+  test(`a clock that is ${hours} h wrong changes nothing`, async () => {
+    world.skewMs = hours * 3_600_000;
+    const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+    await world.pass(2_879_000);
+    assert.deepEqual(asked, ["first"]);
+    await world.pass(1_000);
+    assert.deepEqual(asked, ["first", "expiring"]);
+    wire.close();
+  });
+}
+
+test("a clock that is wrong by almost a token's life makes a renewal in 15 s, not one after the other", async () => {
+  world.skewMs = 3_599_000;
+  const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  for (let n = 0; n < 4; n++) {
+    await world.pass(15_000);
+    await acceptLogin(world, { expires_at: seconds() + 3600 });
+  }
+  assert.equal(asked.length, 5);
+  wire.close();
+});
+
+test("a token that the page had kept for a while is renewed in time", async () => {
+  const end = seconds() + 600;
+  const token = () => fakeToken({ sub: "anna", iat: end - 3600, exp: end });
+  const asked = [];
+  const { wire } = await openClient(world, { token: (why) => (asked.push(why), token()) }, { expires_at: end });
+  await world.pass(480_000);
+  assert.deepEqual(asked, ["first", "expiring"]);
+  wire.close();
+});
+
+test("a renewal that fails is tried again, sooner and sooner, and the connection stays", async () => {
+  const end = seconds() + 1_000;
+  const atS = [];
+  const began = seconds();
+  const token = () => {
+    if (atS.push(seconds() - began) > 1) throw new Error("backend is down");
+    return fakeToken({ sub: "anna", iat: began, exp: end });
+  };
+  const { wire } = await openClient(world, { token }, { expires_at: end });
+  for (let n = 0; n < 1_000; n++) {
+    await world.pass(1_000);
+    world.socket.say({ path: "tick" });
+  }
+  assert.deepEqual(atS.slice(0, 7), [0, 800, 900, 950, 975, 988, 994]);
+  assert.ok(atS.length < 10, String(atS));
+  assert.equal(wire.state, "open");
+  world.socket.end(4410, "token_expired");
+  assert.equal(wire.state, "waiting");
+  wire.close();
+});
+
+test("an old token that is refused is followed by a fresh one, on the same connection", async () => {
+  const { wire, asked } = await openClient(world);
+  world.socket.end();
+  await world.pass(500);
+  world.socket.open();
+  await refuse(world, 401, "token_invalid");
+  assert.deepEqual(asked, ["first", "refused"]);
+  await acceptLogin(world);
+  assert.equal(wire.state, "open");
+  wire.close();
+});
+
+for (const code of ["token_invalid", "token_expired", "token_missing"]) {
+  test(`a fresh token that is refused with ${code} ends it`, async () => {
+    const { wire, states, asked } = makeClient(world);
+    const ready = wire.connect();
+    await world.pass(0);
+    world.socket.open();
+    await refuse(world, 401, code);
+    assert.deepEqual(last(states), { state: "closed", status: 401, reason: code });
+    await assert.rejects(ready, { code: "closed" });
+    await world.pass(3_600_000);
+    assert.deepEqual([asked.length, world.sockets.length], [1, 1]);
+    // Once the user has logged in anew:
+    wire.connect();
+    await world.pass(0);
+    await accept(world);
+    assert.deepEqual([wire.state, asked.length], ["open", 2]);
+    wire.close();
+  });
+}
+
+test("a token from a clock that is ahead is given time, but not for ever", async () => {
+  const { wire, states, asked } = makeClient(world);
+  wire.connect();
+  await world.pass(0);
+  for (let n = 0; n < 5; n++) {
+    world.socket.open();
+    await refuse(world, 401, "token_not_yet_valid");
+    assert.equal(last(states).state, "waiting");
+    await world.pass(last(states).waitMs);
+  }
+  assert.deepEqual(asked, ["first"]);
+  world.socket.open();
+  await refuse(world, 401, "token_not_yet_valid");
+  assert.deepEqual(asked, ["first", "refused"]);
+  await refuse(world, 401, "token_not_yet_valid");
+  assert.deepEqual(last(states), { state: "closed", status: 401, reason: "token_not_yet_valid" });
+});
+
+test("4401 and 4410 ask for a fresh token", async () => {
+  for (const [code, why] of [[4401, "refused"], [4410, "expiring"]]) {
+    const { wire, asked } = await openClient(world);
+    world.socket.end(code);
+    await world.pass(500);
+    assert.deepEqual(asked, ["first", why]);
+    wire.close();
+  }
+});
+
+test("a fresh token is asked when the old one ran out while there was no connection", async () => {
+  const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  await world.pass(10_000);
+  await world.sleep(3_600_000);
+  world.socket.end();
+  await world.pass(1_000);
+  assert.deepEqual(asked, ["first", "expiring"]);
+  wire.close();
+});
+
+test("a backend that is out of reach is asked again after a wait", async () => {
+  let down = true;
+  const token = () => (down ? Promise.reject(new Error("fetch failed")) : fakeToken({}));
+  const { wire, states } = makeClient(world, { token });
+  wire.connect();
+  await world.pass(0);
+  assert.deepEqual(last(states), { state: "waiting", reason: "no token: fetch failed", waitMs: 500 });
+  assert.equal(world.sockets.length, 0);
+  down = false;
+  await world.pass(500);
+  await accept(world);
+  assert.equal(wire.state, "open");
+  wire.close();
+});
+
+test("a token that never comes is not waited for for ever", async () => {
+  const { wire, states } = makeClient(world, { token: () => new Promise(() => {}) });
+  wire.connect();
+  await world.pass(30_000);
+  assert.equal(states[1].reason, "no token: token() takes too long");
+  wire.close();
+  await world.pass(30_000);
+  assert.equal(world.timers, 0);
+});
+
+test("no token means that nobody is logged in: it is over", async () => {
+  for (const nothing of [null, undefined, ""]) {
+    const { wire, states } = makeClient(world, { token: async () => nothing });
+    await assert.rejects(wire.connect(), { code: "closed" });
+    assert.deepEqual(last(states), { state: "closed", reason: "no_token" });
+  }
+});
+
+test("a renewal with another user's token ends it", async () => {
+  const { states } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  await world.pass(2_880_000);
+  await refuse(world, 403, "user_mismatch");
+  assert.deepEqual(last(states), { state: "closed", status: 403, reason: "user_mismatch" });
+});
+
+test("a renewal that is refused leaves the connection, and after its end a refused fresh token is final", async () => {
+  const { wire, states } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  await world.pass(2_880_000);
+  await refuse(world, 401, "token_invalid");
+  assert.equal(wire.state, "open");
+  world.socket.end(4410, "token_expired");
+  await world.pass(500);
+  world.socket.open();
+  await refuse(world, 401, "token_invalid");
+  assert.equal(last(states).state, "closed");
+});
+
+test("what is missing is said when the client is made", () => {
+  assert.throws(() => new Longwire("wss://a/ws"), { name: "TypeError", message: /token must be a function/ });
+  assert.throws(() => new Longwire("wss://a/ws", { token: "t" }), /token must be a function/);
+  assert.throws(() => new Longwire("wss://a/ws", { token: () => "t", WebSocket: undefined }), /pass \{ WebSocket \}/);
+  assert.ok(new Longwire("wss://a/ws", { token: () => "t", WebSocket: FakeSocket }));
+});
