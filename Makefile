@@ -11,6 +11,7 @@ sysconfdir  ?= /etc
 unitdir     ?= $(PREFIX)/lib/systemd/system
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 sysctldir   ?= $(PREFIX)/lib/sysctl.d
+datadir     ?= $(PREFIX)/share/longwire
 mandir      ?= $(PREFIX)/share/man
 docdir      ?= $(PREFIX)/share/doc/longwire
 bashdir     ?= $(PREFIX)/share/bash-completion/completions
@@ -42,6 +43,7 @@ install:
 	$(INSTALL) -m 644 systemd/longwire.socket "$(call to,$(unitdir))/longwire.socket"
 	$(INSTALL) -D -m 644 packaging/sysusers.conf "$(call to,$(sysusersdir))/longwire.conf"
 	$(INSTALL) -D -m 644 sysctl/60-longwire.conf "$(call to,$(sysctldir))/60-longwire.conf"
+	$(INSTALL) -D -m 755 sysctl/tune "$(call to,$(datadir))/tune"
 	$(INSTALL) -D -m 644 -t "$(call to,$(mandir))/man1" packaging/man/*.1
 	$(INSTALL) -D -m 644 packaging/completions/longwire.bash "$(call to,$(bashdir))/longwire"
 	$(INSTALL) -D -m 644 packaging/completions/_longwire "$(call to,$(zshdir))/_longwire"
@@ -49,6 +51,10 @@ install:
 	$(INSTALL) -D -m 644 -t "$(call to,$(docdir))" docs/*.md
 	$(INSTALL) -D -m 644 -t "$(call to,$(docdir))/examples/longwire.service.d" systemd/longwire.service.d/*.example
 	sed -i 's|/usr/bin/longwire|$(bindir)/longwire|' "$(call to,$(docdir))/examples/longwire.service.d/"*
+	$(INSTALL) -D -m 644 sysctl/limits-longwire.conf "$(call to,$(docdir))/examples/limits-longwire.conf"
+	$(INSTALL) -D -m 644 nginx/longwire.conf "$(call to,$(docdir))/examples/nginx/longwire.conf"
+	$(INSTALL) -D -m 644 haproxy/longwire.cfg "$(call to,$(docdir))/examples/haproxy/longwire.cfg"
+	$(INSTALL) -D -m 644 -t "$(call to,$(docdir))/examples/monitoring" monitoring/alerts.yml monitoring/grafana-dashboard.json
 	@# What the operator has written stays.
 	$(INSTALL) -d -m 750 "$(call to,$(sysconfdir))/longwire"
 	[ -e "$(call to,$(sysconfdir))/longwire/longwire.toml" ] || \
@@ -73,5 +79,5 @@ uninstall:
 	rm -f "$(call to,$(sysusersdir))/longwire.conf" "$(call to,$(sysctldir))/60-longwire.conf"
 	rm -f "$(call to,$(mandir))/man1/longwire.1" "$(call to,$(mandir))/man1/longwire-"*.1
 	rm -f "$(call to,$(bashdir))/longwire" "$(call to,$(zshdir))/_longwire" "$(call to,$(fishdir))/longwire.fish"
-	rm -rf "$(call to,$(docdir))"
+	rm -rf "$(call to,$(datadir))" "$(call to,$(docdir))"
 	@if [ -z "$(DESTDIR)" ] && [ -d /run/systemd/system ]; then systemctl daemon-reload; fi

@@ -19,6 +19,9 @@ _longwire() {
             longwire,check)
                 cmd="longwire__subcmd__check"
                 ;;
+            longwire,doctor)
+                cmd="longwire__subcmd__doctor"
+                ;;
             longwire,drain)
                 cmd="longwire__subcmd__drain"
                 ;;
@@ -40,8 +43,14 @@ _longwire() {
             longwire,users)
                 cmd="longwire__subcmd__users"
                 ;;
+            longwire,why)
+                cmd="longwire__subcmd__why"
+                ;;
             longwire__subcmd__help,check)
                 cmd="longwire__subcmd__help__subcmd__check"
+                ;;
+            longwire__subcmd__help,doctor)
+                cmd="longwire__subcmd__help__subcmd__doctor"
                 ;;
             longwire__subcmd__help,drain)
                 cmd="longwire__subcmd__help__subcmd__drain"
@@ -64,6 +73,9 @@ _longwire() {
             longwire__subcmd__help,users)
                 cmd="longwire__subcmd__help__subcmd__users"
                 ;;
+            longwire__subcmd__help,why)
+                cmd="longwire__subcmd__help__subcmd__why"
+                ;;
             *)
                 ;;
         esac
@@ -71,7 +83,7 @@ _longwire() {
 
     case "${cmd}" in
         longwire)
-            opts="-h -V --config --set --help --version serve check token push users kick drain help"
+            opts="-h -V --config --set --help --version serve check token push users why kick drain doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -99,6 +111,40 @@ _longwire() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        longwire__subcmd__doctor)
+            opts="-h --connections --json --nginx --root --config --set --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --nginx)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --root)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -145,7 +191,7 @@ _longwire() {
             return 0
             ;;
         longwire__subcmd__help)
-            opts="serve check token push users kick drain help"
+            opts="serve check token push users why kick drain doctor help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -159,6 +205,20 @@ _longwire() {
             return 0
             ;;
         longwire__subcmd__help__subcmd__check)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        longwire__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -257,6 +317,20 @@ _longwire() {
             return 0
             ;;
         longwire__subcmd__help__subcmd__users)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        longwire__subcmd__help__subcmd__why)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -417,6 +491,44 @@ _longwire() {
                 return 0
             fi
             case "${prev}" in
+                --api)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --key)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        longwire__subcmd__why)
+            opts="-h --connection --limit --json --api --key --config --set --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --connection)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --limit)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --api)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -33,8 +33,10 @@ complete -c longwire -n "__fish_longwire_needs_command" -f -a "check" -d 'Check 
 complete -c longwire -n "__fish_longwire_needs_command" -f -a "token" -d 'Mint a token with the configured HS key'
 complete -c longwire -n "__fish_longwire_needs_command" -f -a "push" -d 'Push a message to a user, to a topic\'s subscribers, or to everybody'
 complete -c longwire -n "__fish_longwire_needs_command" -f -a "users" -d 'Show a user\'s connections'
+complete -c longwire -n "__fish_longwire_needs_command" -f -a "why" -d 'Show what became of a user\'s connections, and what each reason usually means'
 complete -c longwire -n "__fish_longwire_needs_command" -f -a "kick" -d 'Close all of a user\'s connections'
 complete -c longwire -n "__fish_longwire_needs_command" -f -a "drain" -d 'Drain the node: take nobody new, send everybody away, stop'
+complete -c longwire -n "__fish_longwire_needs_command" -f -a "doctor" -d 'Compare what this host allows with what so many connections need'
 complete -c longwire -n "__fish_longwire_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c longwire -n "__fish_longwire_using_subcommand serve" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F
 complete -c longwire -n "__fish_longwire_using_subcommand serve" -l set -d 'Sets one key of the configuration, over the file and the environment (LONGWIRE_AUTH__LEEWAY=0s); may be repeated' -r
@@ -65,6 +67,14 @@ complete -c longwire -n "__fish_longwire_using_subcommand users" -l key -d 'One 
 complete -c longwire -n "__fish_longwire_using_subcommand users" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F
 complete -c longwire -n "__fish_longwire_using_subcommand users" -l set -d 'Sets one key of the configuration, over the file and the environment (LONGWIRE_AUTH__LEEWAY=0s); may be repeated' -r
 complete -c longwire -n "__fish_longwire_using_subcommand users" -s h -l help -d 'Print help'
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l connection -d 'This connection alone, by the id that the client was told at its login' -r
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l limit -d 'The newest so many events' -r
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l api -d 'The node\'s API [default: the configuration\'s api.listen, else http://127.0.0.1:9041]' -r
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l key -d 'One of api.keys [default: LONGWIRE_KEY, else the configuration\'s first if --api is not given]' -r
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l set -d 'Sets one key of the configuration, over the file and the environment (LONGWIRE_AUTH__LEEWAY=0s); may be repeated' -r
+complete -c longwire -n "__fish_longwire_using_subcommand why" -l json -d 'Print the API\'s answer instead'
+complete -c longwire -n "__fish_longwire_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c longwire -n "__fish_longwire_using_subcommand kick" -l api -d 'The node\'s API [default: the configuration\'s api.listen, else http://127.0.0.1:9041]' -r
 complete -c longwire -n "__fish_longwire_using_subcommand kick" -l key -d 'One of api.keys [default: LONGWIRE_KEY, else the configuration\'s first if --api is not given]' -r
 complete -c longwire -n "__fish_longwire_using_subcommand kick" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F
@@ -75,11 +85,20 @@ complete -c longwire -n "__fish_longwire_using_subcommand drain" -l key -d 'One 
 complete -c longwire -n "__fish_longwire_using_subcommand drain" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F
 complete -c longwire -n "__fish_longwire_using_subcommand drain" -l set -d 'Sets one key of the configuration, over the file and the environment (LONGWIRE_AUTH__LEEWAY=0s); may be repeated' -r
 complete -c longwire -n "__fish_longwire_using_subcommand drain" -s h -l help -d 'Print help'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "serve" -d 'Run the gateway (what `longwire` alone does too)'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "check" -d 'Check the configuration and print it with every default, secrets masked'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "token" -d 'Mint a token with the configured HS key'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "push" -d 'Push a message to a user, to a topic\'s subscribers, or to everybody'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "users" -d 'Show a user\'s connections'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "kick" -d 'Close all of a user\'s connections'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "drain" -d 'Drain the node: take nobody new, send everybody away, stop'
-complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users kick drain help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l connections -d 'How many connections this node is to hold [default: server.connections_max, else 10000]' -r
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l nginx -d 'nginx\'s main file [default: /etc/nginx/nginx.conf where it is there]' -r -F
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l root -d 'Look at a copy of a host\'s /proc, /sys, /etc and /run below this directory' -r -F
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l set -d 'Sets one key of the configuration, over the file and the environment (LONGWIRE_AUTH__LEEWAY=0s); may be repeated' -r
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l json -d 'Print JSON'
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "serve" -d 'Run the gateway (what `longwire` alone does too)'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "check" -d 'Check the configuration and print it with every default, secrets masked'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "token" -d 'Mint a token with the configured HS key'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "push" -d 'Push a message to a user, to a topic\'s subscribers, or to everybody'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "users" -d 'Show a user\'s connections'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "why" -d 'Show what became of a user\'s connections, and what each reason usually means'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "kick" -d 'Close all of a user\'s connections'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "drain" -d 'Drain the node: take nobody new, send everybody away, stop'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "doctor" -d 'Compare what this host allows with what so many connections need'
+complete -c longwire -n "__fish_longwire_using_subcommand help; and not __fish_seen_subcommand_from serve check token push users why kick drain doctor help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
