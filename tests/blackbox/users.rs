@@ -152,6 +152,9 @@ fn the_cluster_is_this_node() {
     let mut answer = gateway.get("/v1/cluster").ok();
     let since_ms = answer["nodes"][0]["since_ms"].take().as_u64().unwrap();
     assert!(since_ms <= before && since_ms > before - 600_000, "{since_ms}");
+    let rates = answer["nodes"][0].as_object_mut().unwrap();
+    assert!(rates.remove("logins_per_s").unwrap().is_u64());
+    assert!(rates.remove("logins_max_per_s").unwrap().as_u64().unwrap() >= 1_000);
     let version = env!("CARGO_PKG_VERSION");
     let node = json!({"name": "test", "version": version, "since_ms": null, "connections": 3, "state": "up"});
     assert_eq!(answer, json!({"nodes": [node]}));
