@@ -234,7 +234,11 @@ impl Shared {
     /// What the reactors take together: the rate that the node announces.
     pub fn logins_max_per_s(&self) -> u32 {
         let all = self.reactors.iter();
-        all.map(|cell| cell.logins_max_per_s.load(Ordering::Relaxed)).sum()
+        let all = all.map(|cell| cell.logins_max_per_s.load(Ordering::Relaxed)).sum();
+        match self.logins_cap_per_s.load(Ordering::Relaxed) {
+            0 => all,
+            cap => cap.min(all),
+        }
     }
 
     /// How many logins there were in the last second.

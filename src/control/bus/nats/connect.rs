@@ -49,6 +49,8 @@ pub struct Link {
 /// What keeps the log short.
 struct Complaints {
     of_client: Seldom,
+    /// The last of async-nats's that was logged since it was connected.
+    client_said: Option<String>,
     of_server: Seldom,
 }
 
@@ -69,13 +71,18 @@ impl Link {
             let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
             let now_ms = self.began.elapsed().as_millis() as u64;
             match event {
-                Event::Connected => *trouble = Trouble::default(),
+                Event::Connected => {
+                    *trouble = Trouble::default();
+                    complaints.client_said = None;
+                }
                 Event::ClientError(error) => {
                     let text = error.to_string();
-                    if trouble.connecting.as_deref() != Some(&text)
+                    // What was not logged, because it came too soon after another, is when it comes again.
+                    if complaints.client_said.as_deref() != Some(&text)
                         && let Some(not_logged) = complaints.of_client.says(now_ms)
                     {
                         tracing::warn!(not_logged, "{}: {text}; going on trying", self.servers);
+                        complaints.client_said = Some(text.clone());
                     }
                     trouble.connecting = Some(text);
                 }
@@ -180,6 +187,7 @@ pub async fn connect(settings: &Settings, node: &str) -> Result<(Client, Arc<Lin
         trouble: Mutex::default(),
         complaints: Mutex::new(Complaints {
             of_client: Seldom::new(COMPLAINT_EVERY_MS),
+            client_said: None,
             of_server: Seldom::new(COMPLAINT_EVERY_MS),
         }),
         began: Instant::now(),
