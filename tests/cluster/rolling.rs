@@ -66,6 +66,19 @@ fn live(world: &World, number: usize) {
     }
 }
 
+/// Clients spread over the nodes, all of them in.
+fn crowd(cluster: &Cluster) -> (Arc<World>, Vec<thread::JoinHandle<()>>) {
+    let world = Arc::new(World::default());
+    *world.nodes.lock().unwrap() = cluster.nodes.iter().map(Gateway::ws).collect();
+    let clients = (0..CLIENTS).map(|number| {
+        let world = Arc::clone(&world);
+        thread::spawn(move || live(&world, number))
+    });
+    let clients = clients.collect();
+    all_there(&cluster.nodes[0]);
+    (world, clients)
+}
+
 fn cluster_of(node: &Gateway) -> Vec<Value> {
     node.get("/v1/cluster").ok()["nodes"].as_array().unwrap().clone()
 }
@@ -79,15 +92,7 @@ fn all_there(node: &Gateway) {
 #[test]
 fn a_rolling_restart_sends_clients_away_as_slowly_as_the_others_take_them() {
     let mut cluster = Cluster::start(3, &changes());
-    let world = Arc::new(World::default());
-    *world.nodes.lock().unwrap() = cluster.nodes.iter().map(Gateway::ws).collect();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| {
-            let world = Arc::clone(&world);
-            thread::spawn(move || live(&world, number))
-        })
-        .collect();
-    all_there(&cluster.nodes[0]);
+    let (world, clients) = crowd(&cluster);
 
     for place in 0..3 {
         let watcher = (place + 1) % 3;
@@ -139,15 +144,7 @@ fn a_rolling_restart_sends_clients_away_as_slowly_as_the_others_take_them() {
 #[test]
 fn newcomers_come_no_faster_than_a_node_is_told_to_take_them_and_all_get_in() {
     let cluster = Cluster::start(1, "limits.logins_per_second = 40");
-    let world = Arc::new(World::default());
-    *world.nodes.lock().unwrap() = vec![cluster.nodes[0].ws()];
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| {
-            let world = Arc::clone(&world);
-            thread::spawn(move || live(&world, number))
-        })
-        .collect();
-    all_there(&cluster.nodes[0]);
+    let (_, clients) = crowd(&cluster);
     cluster.nodes[0].push(json!({"all": true}), "end", Value::Null);
     for client in clients {
         client.join().unwrap();

@@ -6,10 +6,9 @@ use std::rc::Rc;
 
 use super::{Engine, Sent, Urgency};
 use crate::metrics::CloseReason;
-use crate::protocol::frame;
+use crate::shard::NEVER;
 use crate::shard::connection::{Dirty, Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
-use crate::shard::{End, NEVER};
 
 impl<S> Engine<S> {
     /// Queues a frame. A queue past its limit closes the connection: it is dropped, the close frame takes its place.
@@ -25,19 +24,8 @@ impl<S> Engine<S> {
         if frame.pushed_at_us.is_some() {
             self.counters().deliveries_dropped.add(1);
         }
-        let queued_bytes = self.connections[key.index as usize].queued_bytes();
-        self.drop_unwritten(key.index);
-        let (reason, code) = (CloseReason::SlowConsumer, CloseReason::SlowConsumer.code());
-        let close = Frame::plain(frame::encode_close(code, reason.label()));
-        self.begin_closing(
-            key,
-            End {
-                reason,
-                code,
-                queued_bytes,
-            },
-            close,
-        );
+        let reason = CloseReason::SlowConsumer;
+        self.close_and_drop_queue(key, reason, reason.label());
         Sent::Overflow
     }
 
