@@ -47,7 +47,7 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
     let epoch = random::<8>()?;
     let shared = Arc::new(Shared::new(reactors, u64::from_ne_bytes(epoch)));
     // The node announces its rate to the cluster before its reactors run.
-    shared.logins_cap_set(settings.limits.logins_per_second);
+    shared.logins_promised_set(settings.limits.logins_per_second);
     let counters = Arc::new(NodeCounters::new(reactors));
     let (to_control, mut prepared) = control::prepare().map_err(Failure::failed)?;
     if !prepared.join(&settings, &shared).map_err(Failure::Failed)? {

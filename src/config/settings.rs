@@ -200,7 +200,7 @@ pub struct Limits {
     pub outbound_total_bytes: usize,
     /// From one connection; 0: no limit.
     pub messages_per_second: u32,
-    /// Newcomers that the node takes a second, and promises to nodes that drain; 0: as many as it can.
+    /// Logins a second that the node promises to nodes that drain; 0: so many for each reactor.
     pub logins_per_second: u32,
     /// From one client address; 0: no limit.
     pub connections_per_ip: usize,

@@ -100,6 +100,8 @@ pub struct ReactorCounters {
     pub closed: [Counter; CloseReason::ALL.len()],
     /// Token checks, by `AuthResult`.
     pub auth: [Counter; AuthResult::ALL.len()],
+    /// Connections that logged in; a renewal is no login. What the node's own pace goes by, and no metric.
+    pub logins: Counter,
     /// Text messages from clients.
     pub messages_received: Counter,
     /// Pushed frames that were written to a socket whole.

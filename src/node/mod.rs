@@ -32,7 +32,7 @@ pub struct Shared {
     places: OwnLine,
     addresses: Addresses,
     users: Users,
-    logins_cap_per_s: AtomicU32,
+    logins_promised_per_s: AtomicU32,
     logins_per_s: AtomicU32,
     drain_pace_per_s: AtomicU32,
 }
@@ -48,18 +48,8 @@ pub const LOGINS_PER_S_A_REACTOR: u32 = 1_000;
 struct ReactorCell {
     outbound_bytes: AtomicUsize,
     last_beat_us: AtomicU64,
-    logins_max_per_s: AtomicU32,
     filter: NameFilter,
     topic_filter: NameFilter,
-}
-
-impl ReactorCell {
-    fn new() -> Self {
-        let cell = Self::default();
-        // Before its first turn a reactor has not said so itself, and somebody may ask.
-        cell.logins_max_per_s.store(LOGINS_PER_S_A_REACTOR, Ordering::Relaxed);
-        cell
-    }
 }
 
 /// A number on a cache line of its own.
@@ -78,12 +68,12 @@ impl Shared {
             draining: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             accepting: AtomicUsize::new(0),
-            reactors: (0..reactors).map(|_| ReactorCell::new()).collect(),
+            reactors: (0..reactors).map(|_| ReactorCell::default()).collect(),
             connections: OwnLine::default(),
             places: OwnLine::default(),
             addresses: Addresses::new(),
             users: Users::new(reactors),
-            logins_cap_per_s: AtomicU32::new(0),
+            logins_promised_per_s: AtomicU32::new(0),
             logins_per_s: AtomicU32::new(0),
             drain_pace_per_s: AtomicU32::new(LOGINS_PER_S_A_REACTOR),
         }
@@ -215,29 +205,16 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// How many newcomers a second the node takes at the most (`limits.logins_per_second`); 0: as many as it can.
-    pub fn logins_cap_set(&self, per_s: u32) {
-        self.logins_cap_per_s.store(per_s, Ordering::Relaxed);
+    /// Sets what `logins_max_per_s` says (`limits.logins_per_second`); 0: `LOGINS_PER_S_A_REACTOR` for each reactor.
+    pub fn logins_promised_set(&self, per_s: u32) {
+        self.logins_promised_per_s.store(per_s, Ordering::Relaxed);
     }
 
-    /// A reactor's share of that cap, at least 1; `None` without one.
-    pub fn logins_cap_a_reactor(&self) -> Option<u32> {
-        let cap = self.logins_cap_per_s.load(Ordering::Relaxed);
-        (cap > 0).then(|| (cap / self.reactors() as u32).max(1))
-    }
-
-    /// A reactor says how many logins a second it takes now beside its other work.
-    pub fn logins_max_set(&self, reactor: usize, per_s: u32) {
-        self.reactors[reactor].logins_max_per_s.store(per_s, Ordering::Relaxed);
-    }
-
-    /// What the reactors take together: the rate that the node announces.
+    /// Logins a second that the node takes beside its other work, as it announces to the cluster.
     pub fn logins_max_per_s(&self) -> u32 {
-        let all = self.reactors.iter();
-        let all = all.map(|cell| cell.logins_max_per_s.load(Ordering::Relaxed)).sum();
-        match self.logins_cap_per_s.load(Ordering::Relaxed) {
-            0 => all,
-            cap => cap.min(all),
+        match self.logins_promised_per_s.load(Ordering::Relaxed) {
+            0 => LOGINS_PER_S_A_REACTOR * self.reactors() as u32,
+            promised => promised,
         }
     }
 

@@ -56,8 +56,15 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
 
     fn accept(&mut self) {
         let now_us = self.shard.engine.now().us;
-        for number in 0..self.listeners.len() {
-            for _ in 0..self.admission.allowed(now_us, ACCEPTS_A_TURN) {
+        self.first_listener = (self.first_listener + 1) % self.listeners.len().max(1);
+        for place in 0..self.listeners.len() {
+            let number = (self.first_listener + place) % self.listeners.len();
+            // While the node drains they are only told so.
+            let budget = match self.node.draining() {
+                true => ACCEPTS_A_TURN,
+                false => self.admission.allowed(now_us, ACCEPTS_A_TURN),
+            };
+            for _ in 0..budget {
                 if !self.listeners[number].is_ready() {
                     break;
                 }

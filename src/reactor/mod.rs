@@ -83,6 +83,8 @@ pub struct Reactor<A: Application, InWake, OutWake> {
     listeners: Vec<Listener>,
     gate: Gate,
     admission: Admission,
+    /// Which listener is asked first; each in turn, or the first would take all that may come in.
+    first_listener: usize,
     says_behind: Seldom,
     /// By slab index, beside the shard's slots: a socket costs 16 bytes here.
     slots: Vec<Option<Slot>>,
@@ -123,6 +125,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             listeners,
             gate: Gate::new(),
             admission: Admission::new(),
+            first_listener: 0,
             says_behind: Seldom::new(SAY_BEHIND_EVERY_MS),
             slots: Vec::new(),
             shard,
@@ -177,7 +180,6 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     fn see_to_admission(&mut self, reactor: usize, began_us: u64, ended_us: u64) {
         let left_over =
             self.events_full || !self.unread.is_empty() || self.shard.engine.has_urgent() || self.commands_left;
-        self.admission.set_cap(self.node.logins_cap_a_reactor());
         if self.admission.turned(began_us, ended_us, left_over)
             && let Some(not_logged) = self.says_behind.says(ended_us / 1_000)
             && let Some(per_s) = self.admission.held_back_to()
@@ -189,7 +191,6 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
                 "behind with those who are connected: newcomers are let in more slowly"
             );
         }
-        self.node.logins_max_set(reactor, self.admission.promised_per_s());
     }
 
     fn counters(&self) -> &ReactorCounters {
@@ -214,8 +215,14 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     fn wait(&mut self) -> io::Result<()> {
         let now_us = self.node.now_us();
         let now_ms = now_us / 1_000;
-        // Whom the rate of admission keeps out is looked at again when it lets them in.
-        let admits_us = (self.may_accept() && !self.node.closed()).then(|| self.admission.next_us(now_us).unwrap_or(0));
+        // Whom the rate of admission keeps out is looked at again when it lets them in. Who is only to be refused need not wait.
+        let admits_us = (self.may_accept() && !self.node.closed()).then(|| {
+            if self.node.draining() {
+                0
+            } else {
+                self.admission.next_us(now_us).unwrap_or(0)
+            }
+        });
         let wait_ms =
             if self.is_busy() || admits_us == Some(0) || (self.shard.takes_commands() && !self.inbox.prepare_sleep()) {
                 0

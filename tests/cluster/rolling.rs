@@ -11,7 +11,7 @@ use tungstenite::Message;
 use tungstenite::protocol::frame::CloseFrame;
 
 use crate::nodes::{Cluster, listening, wait_members, wait_ready};
-use crate::support::{Gateway, PATIENCE, Value, token, wait_for, wait_until};
+use crate::support::{Gateway, PATIENCE, Value, token, wait_until};
 
 const CLIENTS: usize = 60;
 /// Logins a second that each node announces.
@@ -141,15 +141,26 @@ fn a_rolling_restart_sends_clients_away_as_slowly_as_the_others_take_them() {
     }
 }
 
+/// Renewals are no logins: a node whose clients renew their tokens all the time is as free as any other.
 #[test]
-fn newcomers_come_no_faster_than_a_node_is_told_to_take_them_and_all_get_in() {
-    let cluster = Cluster::start(1, "limits.logins_per_second = 40");
+fn renewals_slow_no_drain_down() {
+    let mut cluster = Cluster::start(2, &changes());
     let (_, clients) = crowd(&cluster);
+    let mut renewing = crate::support::Client::login(&cluster.nodes[1], "renewing");
+    let logins = |cluster: &Cluster| cluster_of(&cluster.nodes[0])[1]["logins_per_s"].clone();
+    wait_until("the node to be quiet", || logins(&cluster) == 0);
+    wait_until("two seconds of renewals to be told of", || {
+        for _ in 0..20 {
+            renewing.connect(&token("renewing"), Value::Null);
+        }
+        assert_eq!(logins(&cluster), 0);
+        cluster.nodes[1].metric("longwire_auth_total{result=\"ok\"}") > Some(400.0)
+    });
+    renewing.close();
     cluster.nodes[0].push(json!({"all": true}), "end", Value::Null);
     for client in clients {
         client.join().unwrap();
     }
-    wait_for("the node to be empty", || {
-        (cluster_of(&cluster.nodes[0])[0]["connections"] == 0).then_some(())
-    });
+    cluster.nodes[0].run.signal("TERM");
+    assert_eq!(cluster.nodes[0].run.exit_code(), 0);
 }

@@ -26,7 +26,10 @@ pub fn run(sources: &SourceFlags, flags: &WhyFlags) -> Result<(), Failure> {
     if flags.json {
         say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?);
     } else {
-        say(time_line(&answer).trim_end());
+        let lines = time_line(&answer);
+        if !lines.is_empty() {
+            say(lines.trim_end());
+        }
     }
     note(&remark(&flags.user, &answer));
     Ok(())
@@ -36,7 +39,7 @@ pub fn run(sources: &SourceFlags, flags: &WhyFlags) -> Result<(), Failure> {
 fn remark(user: &str, answer: &Value) -> String {
     let events = answer["events"].as_array().map_or(0, Vec::len);
     let Some(since_ms) = answer["since_ms"].as_u64() else {
-        return "nothing is recorded: limits.history_bytes is 0".into();
+        return "a node does not record (limits.history_bytes is 0), so that anything may be missing".into();
     };
     let (date, time) = date_and_time(since_ms);
     let mut remark = match events {

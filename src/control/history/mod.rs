@@ -36,7 +36,7 @@ pub struct Question {
 pub struct Answer {
     /// Oldest first, each with its node.
     pub events: Vec<Event>,
-    /// From when on nothing is missing, Unix milliseconds; `None`: nobody records.
+    /// From when on nothing is missing, Unix milliseconds; `None`: a node that was asked does not record.
     pub since_ms: Option<u64>,
     /// There are older ones that were not asked for.
     pub more: bool,
@@ -47,7 +47,12 @@ impl Answer {
     pub fn add(&mut self, other: Self) {
         self.events.extend(other.events);
         self.more |= other.more;
-        self.since_ms = self.since_ms.max(other.since_ms);
+        self.since_ms = self.since_ms.zip(other.since_ms).map(|(own, other)| own.max(other));
+    }
+
+    /// Somebody who knew of what was before `unix_ms` is not there to be asked.
+    pub fn know_nothing_before(&mut self, unix_ms: Option<u64>) {
+        self.since_ms = self.since_ms.map(|since_ms| since_ms.max(unix_ms.unwrap_or(0)));
     }
 
     /// The newest `limit` events, in the order in which they happened.

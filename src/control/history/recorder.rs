@@ -13,6 +13,8 @@ use crate::links::{ConnectionId, Happening};
 
 /// What is taken from and given back to the allocator at once. Every happening fits many times over.
 pub const CHUNK_BYTES: usize = 64 * 1024;
+/// Events of a user that one question looks at: some 20 ms, in which nothing else is recorded.
+const LOOKED_AT_MAX: u64 = 50_000;
 
 struct Chunk {
     bytes: Vec<u8>,
@@ -172,6 +174,10 @@ impl Recorder {
         };
         let (mut place, mut left) = (found.newest, found.count);
         while left > 0 {
+            if u64::from(found.count) - u64::from(left) >= LOOKED_AT_MAX {
+                recalled.more = true;
+                break;
+            }
             let Some(Kept {
                 happening, previous, ..
             }) = self.read(place)

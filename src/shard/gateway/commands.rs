@@ -177,7 +177,7 @@ impl Gateway {
         self.verifier = verifier;
         self.permission_sets = PermissionSets::new(&settings.auth);
         self.connections_max = connections_max(&settings, self.connections_allowed);
-        self.node.logins_cap_set(settings.limits.logins_per_second);
+        self.node.logins_promised_set(settings.limits.logins_per_second);
         self.history.on = settings.limits.history_bytes > 0;
         engine.set_rules(rules(&settings));
         self.settings = Arc::new(settings);

@@ -1,7 +1,8 @@
 //! Emptying the reactor before it stops: every connection is closed with 1012, spread over the drain window, and each
 //! is told its own moment to reconnect, so that the other nodes see a stream and not a wave.
 //!
-//! The stream is as fast as the others take it (`node::Shared::drain_pace_per_s`, which control keeps). Closes are spread
+//! The stream is as fast as the others take it (`node::Shared::drain_pace_per_s`, which control leaves as it is from the
+//! beginning of the drain on). Closes are spread
 //! evenly over the window, and the waits that clients are told evenly over the time that the pace needs for all of them.
 //! The sum of the two is spread over the longer one at the least, so that no more come back in a second than the pace, or
 //! than are closed in one.
@@ -19,6 +20,8 @@ const CLOSES_A_TURN: u32 = 256;
 const STEP_MS: u64 = 10;
 /// Moments to come back are given out over this time at least, so that even a small node's clients do not come at once.
 const SPREAD_MIN_US: u64 = 1_000_000;
+/// Nobody is kept away for longer, whatever the pace: then they come faster.
+const SPREAD_MAX_US: u64 = 600_000_000;
 /// Up to so many clients a moment is a millisecond at the least, so that no two are told the same. With more of them that
 /// would keep the last away for longer than the others need.
 const CLIENTS_TOLD_APART: u64 = 10_000;
@@ -49,6 +52,7 @@ impl Drain {
     fn retry_ms(&self, reactor: u64, reactors: u64, pace_per_s: u64) -> u64 {
         let apart = self.total * reactors <= CLIENTS_TOLD_APART;
         let slot_us = (1_000_000 / pace_per_s.max(1)).max(if apart { 1_000 } else { 1 });
+        let slot_us = slot_us.min(SPREAD_MAX_US / (self.total * reactors).max(1)).max(1);
         let slots = self.total.max(SPREAD_MIN_US / slot_us / reactors).max(1);
         let slot = self.closed * stride(slots) % slots * reactors + reactor;
         RETRY_MIN_MS + slot * slot_us / 1_000

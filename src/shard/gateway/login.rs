@@ -374,6 +374,7 @@ impl Gateway {
             session.broadcast_number = self.broadcasts.last_number();
             self.users.join(engine, &self.node, key.index, &login.claims.user);
             engine.authenticated(key);
+            engine.counters().logins.add(1);
             let device = engine.session(key.index).device.clone();
             self.record(
                 engine,

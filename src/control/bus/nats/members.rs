@@ -59,6 +59,8 @@ pub struct Members {
     others: HashMap<u64, Entry>,
     /// Processes that were taken for dead, their names and last signs of life. A process dies once, so there are few.
     dead: HashMap<u64, (String, u64)>,
+    /// When a node was last heard to leave, or taken for dead.
+    gone_ms: Option<u64>,
     name: Name,
     /// Processes that hold this node's name or come before it, and when they last gave a sign of life.
     rivals: HashMap<u64, u64>,
@@ -73,6 +75,7 @@ impl Members {
             own_since_ms,
             others: HashMap::new(),
             dead: HashMap::new(),
+            gone_ms: None,
             name: Name::Unclaimed,
             rivals: HashMap::new(),
         }
@@ -89,7 +92,10 @@ impl Members {
             // It does not answer for connections yet, or not any more.
             Standing::Joining | Standing::Gone => {
                 return match self.others.remove(&epoch) {
-                    Some(_) => Heard::Left(epoch),
+                    Some(_) => {
+                        self.gone_ms = Some(now_ms);
+                        Heard::Left(epoch)
+                    }
                     None => Heard::Nothing,
                 };
             }
@@ -171,6 +177,9 @@ impl Members {
             .filter(|(_, entry)| now_ms.saturating_sub(entry.seen_ms) >= DEAD_AFTER_MS)
             .map(|(&epoch, _)| epoch)
             .collect();
+        if !dead.is_empty() {
+            self.gone_ms = Some(now_ms);
+        }
         for &epoch in &dead {
             if let Some(entry) = self.others.remove(&epoch) {
                 self.dead.insert(epoch, (entry.member.name, entry.seen_ms));
@@ -218,6 +227,11 @@ impl Members {
     /// Names of the others, one a process.
     pub fn names(&self) -> Vec<String> {
         self.others.values().map(|entry| entry.member.name.clone()).collect()
+    }
+
+    /// When a node was last gone, with all that it alone knew.
+    pub fn gone_ms(&self) -> Option<u64> {
+        self.gone_ms
     }
 
     /// How many others there are.

@@ -30,6 +30,7 @@ use crate::config::Settings;
 use crate::control::history::{self, History};
 use crate::control::places::Places;
 use crate::control::router::{Router, Unanswered};
+use crate::control::unix_ms;
 use crate::links::{Call, ConnectionId, Kicker, Notice};
 use crate::metrics::NodeCounters;
 use crate::protocol::message::ErrorCode;
@@ -287,6 +288,9 @@ impl Bus for Nats {
             let asked = core.ask_all("node.history", question)?;
             let deadline = Instant::now() + ANSWERS_WITHIN;
             let mut answer = core.history.recall(question);
+            // Whoever is gone took along what it had recorded.
+            let gone_ms = core.members().gone_ms();
+            answer.know_nothing_before(gone_ms.map(|at_ms| unix_ms() - (core.own.now_ms() - at_ms)));
             let mut nodes = core.alone();
             if let Some(asked) = asked {
                 let (answers, asked) = asked.finish(deadline).await;

@@ -39,7 +39,9 @@ fn a_silent_node_is_dead_within_five_seconds_and_one_that_says_goodbye_at_once()
     members.heard(&beat("n2", 2, 0, true), 3_000);
     members.heard(&beat("n1", OWN, 1_000, true), 3_000);
     assert_eq!(members.count(), 2);
+    assert_eq!(members.gone_ms(), None);
     assert_eq!(members.expire(4_999), [3]);
+    assert_eq!(members.gone_ms(), Some(4_999));
     assert_eq!(members.names(), ["n2"]);
     assert_eq!(members.heard(&gone(beat("n2", 2, 0, true)), 5_000), Heard::Left(2));
     assert_eq!(members.heard(&gone(beat("n2", 2, 0, true)), 5_000), Heard::Nothing);
