@@ -37,9 +37,7 @@ pub async fn run(state: Arc<State>) {
 
 fn logins(state: &State) -> u64 {
     let reactors = state.counters.reactors.iter();
-    reactors
-        .map(|reactor| reactor.auth[AuthResult::Ok as usize].get())
-        .sum()
+    reactors.map(|reactor| reactor.logins.get()).sum()
 }
 
 /// Clients a second that `own` may send away, `members` being all nodes of the cluster.
