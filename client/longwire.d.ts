@@ -119,7 +119,11 @@ export interface RequestOptions extends SendOptions {
  * - `"closed"`: the client is closed, or was before the reply came.
  */
 export class LongwireError extends Error {
-  constructor(code: string, message: string, details?: { path?: string | undefined; status?: number | undefined; body?: unknown });
+  constructor(
+    code: string,
+    message: string,
+    details?: { path?: string | undefined; status?: number | undefined; body?: unknown },
+  );
   readonly name: "LongwireError";
   readonly code: string;
   readonly status?: number | undefined;

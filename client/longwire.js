@@ -204,7 +204,8 @@ export class Longwire {
     const fail = (code, message) => {
       throw new LongwireError(code, message, { path });
     };
-    if (typeof path !== "string" || !PATH.test(path)) fail("bad_path", "segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
+    if (typeof path !== "string" || !PATH.test(path))
+      fail("bad_path", "segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
     if (this.#state === "closed") throw this.#closed();
     // A closing socket loses what it is given.
     if (this.#state === "open" && this.#link.socket.readyState === 1) return this.#transmit(entry);
