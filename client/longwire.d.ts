@@ -1,7 +1,10 @@
 /** What the client is doing: not started, getting to a login, logged in, waiting for the next attempt, over. */
 export type State = "idle" | "connecting" | "open" | "waiting" | "closed";
 
-/** Why a token is asked for. A token that the page has kept is good enough for "first" only. */
+/**
+ * Why a token is asked for. A token that the page has kept is good enough for "first" only: if it is refused, "refused"
+ * asks for a fresh one, and if that is refused too, the client closes.
+ */
 export type TokenReason = "first" | "expiring" | "refused";
 
 /** The part of the standard WebSocket that the client uses; the package "ws" has it too. */
@@ -18,25 +21,29 @@ export interface WebSocketLike {
 export interface Options {
   /**
    * Fetches a JWT from your backend. A token is kept for later connections until it is refused or four fifths of its
-   * life are over. An error means that the backend is out of reach: the client asks again later. `null`, `undefined` or
-   * `""` mean that nobody is logged in: the client closes, with the reason "no_token". 30 s are given.
+   * life are over. An error, and a text that is no JWT (three parts of base64url with dots between), mean that the backend
+   * is out of reach: the client asks again later. `null`, `undefined` or `""` mean that nobody is logged in: the client
+   * closes, with the reason "no_token". 30 s are given. White space around the token is cut off.
    */
   token: (why: TokenReason) => string | null | undefined | Promise<string | null | undefined>;
   /** Names this device, in up to 64 bytes. */
-  device?: string;
+  device?: string | undefined;
   /** Topics to subscribe with the first login. */
-  topics?: Iterable<string>;
+  topics?: Iterable<string> | undefined;
   /** Milliseconds that a request waits for its reply, the wait for a connection included. Default 15,000. */
-  timeout?: number;
-  /** How many messages and requests may wait while there is no connection; 0 refuses them. Default 64. */
-  queue?: number;
+  timeout?: number | undefined;
+  /**
+   * How many messages and requests may wait while there is no connection, those to be sent again among them; 0 refuses
+   * them. Default 64.
+   */
+  queue?: number | undefined;
   /**
    * Milliseconds: before attempt n after a loss, the client waits a random time up to `min(max, base * 2^n)`.
    * Defaults 1,000 and 30,000.
    */
-  backoff?: { base?: number; max?: number };
+  backoff?: { base?: number | undefined; max?: number | undefined } | undefined;
   /** A WebSocket class, where there is no global one (Node before 22). */
-  WebSocket?: new (url: any, protocols: string) => WebSocketLike;
+  WebSocket?: (new (url: any, protocols: string) => WebSocketLike) | undefined;
 }
 
 /** The gateway's reply to the login. */
@@ -59,44 +66,46 @@ export type StateEvent =
   | {
       state: "waiting";
       /** The close code, if a connection was closed; 1006 if it broke, or never came about. */
-      code?: number;
+      code?: number | undefined;
       /** The status of a login that was refused. */
-      status?: number;
-      reason?: string;
+      status?: number | undefined;
+      reason?: string | undefined;
       /** Milliseconds until the next attempt. */
       waitMs: number;
     }
   | {
       state: "closed";
       /** The close code: 1000 with the reason "client" after `close()`; 4403, 4409 and others from the gateway. */
-      code?: number;
+      code?: number | undefined;
       /** The status of a login that was refused for good. */
-      status?: number;
+      status?: number | undefined;
       /** "client", "kicked", "session_policy", "no_token", a code of the gateway such as "token_invalid", … */
-      reason?: string;
+      reason?: string | undefined;
     };
 
 /** A push as it came. */
 export interface Push<T = any> {
   path: string;
   /** For a push to a topic. */
-  topic?: string;
+  topic?: string | undefined;
   body: T;
 }
 
 export interface SendOptions {
   /** Whether it may wait for a connection. Default true, within the bound of `Options.queue`. */
-  queue?: boolean;
+  queue?: boolean | undefined;
 }
 
 export interface RequestOptions extends SendOptions {
   /** Milliseconds; `Infinity` waits until the client closes. Default: `Options.timeout`. */
-  timeout?: number;
+  timeout?: number | undefined;
   /**
    * Send it again on the next connection if this one ends before the reply came. It may then be handled twice, so only
-   * what does no harm twice should say so. Default false: it fails with "connection_lost".
+   * what does no harm twice should say so. Default false: it fails with "connection_lost". So does one that is to be sent
+   * again if more than `Options.queue` would wait, or if the connection was closed for something that this client sent
+   * (1002, 1003, 1007, 1008, 1009: a message too big, for example), which may have been this very request.
    */
-  resend?: boolean;
+  resend?: boolean | undefined;
 }
 
 /**
@@ -110,17 +119,24 @@ export interface RequestOptions extends SendOptions {
  * - `"closed"`: the client is closed, or was before the reply came.
  */
 export class LongwireError extends Error {
-  constructor(code: string, message: string, details?: { path?: string; status?: number; body?: unknown });
+  constructor(
+    code: string,
+    message: string,
+    details?: { path?: string | undefined; status?: number | undefined; body?: unknown },
+  );
   readonly name: "LongwireError";
   readonly code: string;
-  readonly status?: number;
-  readonly path?: string;
+  readonly status?: number | undefined;
+  readonly path?: string | undefined;
   readonly body?: any;
 }
 
 /** One connection to a gateway that stays up. */
 export class Longwire {
-  /** `url` is the gateway's, `wss://host/ws`. Throws a TypeError if there is no `token`, or no WebSocket. */
+  /**
+   * `url` is the gateway's, `wss://host/ws`. Throws a TypeError if there is no `token`, no WebSocket, or a `device` over 64
+   * bytes.
+   */
   constructor(url: string | URL, options: Options);
 
   readonly state: State;
@@ -141,29 +157,31 @@ export class Longwire {
 
   /**
    * Calls `fn` for each push whose path is `pattern`, or begins with it where it ends in `*`; `"*"` is every push.
-   * Returns what ends that.
+   * Returns what ends that. Pushes that come before the "open" event are handed on right after it. What `fn` throws keeps
+   * nobody else from the push: it is thrown again in a turn of its own, so that it is an uncaught error of the page, and
+   * ends a Node process that does not expect any.
    */
   on<T = any>(pattern: string, fn: (body: T, push: Push<T>) => void): () => void;
 
-  /** Calls `fn` for each change of state. Returns what ends that. */
+  /** Calls `fn` for each change of state. Returns what ends that. What `fn` throws: as with `on`. */
   onState(fn: (event: StateEvent) => void): () => void;
 
   /**
    * Sends without waiting for an answer; there is none, not even if it is refused. Throws a LongwireError if it can
-   * neither be sent nor wait.
+   * neither be sent nor wait, and what JSON.stringify throws, a TypeError, if the body is no JSON (a cycle, a BigInt).
    */
   send(path: string, body?: unknown, options?: SendOptions): void;
 
-  /** Sends, and resolves with the reply's body. Rejects with a LongwireError. */
+  /** Sends, and resolves with the reply's body. Rejects with a LongwireError, or a TypeError as `send` throws. */
   request<T = any>(path: string, body?: unknown, options?: RequestOptions): Promise<T>;
 
   /**
    * Subscribes topics for as long as the client lives, over all its connections. Resolves once the gateway has them;
    * rejects if it refuses them, and then they are not wanted any more. Without a connection it waits for one, however
-   * long. A topic that is wanted already is left out.
+   * long. A topic that the gateway has already is left out.
    */
-  subscribe(topics: string | string[]): Promise<void>;
+  subscribe(topics: string | readonly string[]): Promise<void>;
 
   /** Ends subscriptions. Resolves once the gateway knows. */
-  unsubscribe(topics: string | string[]): Promise<void>;
+  unsubscribe(topics: string | readonly string[]): Promise<void>;
 }

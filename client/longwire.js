@@ -1,4 +1,5 @@
-// longwire's client for browsers and Node: one connection that stays up; owns token, login, waits and topics.
+// longwire's client for browsers and Node: one connection that stays up; owns token, login, waits and topics. Pages and
+// programs import it; what is published is this file minified (`npm run build`).
 // What it promises: longwire.d.ts; its states: docs/clients.md.
 
 const TICK_MS = 1_000;
@@ -10,7 +11,11 @@ const WAKE_PONG_MS = 5_000; // after sleep
 const PROVED_MS = 10_000; // held this long, it resets the back-off
 const TOLD_MAX_MS = 1_200_000; // a million clients are given up to 1,000 s
 
+const PAUSE_MS = 1_000; // after "rate_limited" while topics are restored
+
+const OWN_FAULT = [1002, 1003, 1007, 1008, 1009]; // something sent was wrong: not once more
 const COME_BACK = [4401, 4408, 4410, 4413, 4429]; // of the codes from 3000 on
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 const PATH = /^(?=.{1,256}$)[\w-]+(\/[\w-]+)*$/;
 
 export class LongwireError extends Error {
@@ -40,6 +45,11 @@ function call(fn, ...values) {
   }
 }
 
+// An option that is undefined is none.
+function given(options = {}) {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+}
+
 function add(set, item) {
   set.add(item);
   return () => set.delete(item);
@@ -61,6 +71,7 @@ export class Longwire {
   #handlers = new Set();
   #watchers = new Set();
   #topics; // wanted
+  #asking = new Map(); // topic to the promise of its subscription
   #queue = [];
   #lastId = 0;
   #failures = 0; // since a connection proved itself
@@ -77,11 +88,13 @@ export class Longwire {
   #end;
 
   constructor(url, options = {}) {
-    this.#options = { topics: [], timeout: 15_000, queue: 64, WebSocket: globalThis.WebSocket, ...options };
-    this.#options.backoff = { base: 1_000, max: 30_000, ...options.backoff };
+    this.#options = { topics: [], timeout: 15_000, queue: 64, WebSocket: globalThis.WebSocket, ...given(options) };
+    this.#options.backoff = { base: 1_000, max: 30_000, ...given(options.backoff) };
     if (typeof options.token !== "function") throw new TypeError("token must be a function that fetches a JWT");
     if (!this.#options.WebSocket)
       throw new TypeError('pass { WebSocket }, from "ws" for example: there is none here');
+    if (new TextEncoder().encode(options.device).length > 64)
+      throw new TypeError("device must be a string of 64 bytes at most");
     this.#url = url;
     this.#topics = new Set(this.#options.topics);
   }
@@ -153,9 +166,16 @@ export class Longwire {
 
   async subscribe(topics) {
     if (this.#state === "closed") throw this.#closed();
-    const added = [topics].flat().filter((topic) => !this.#topics.has(topic));
+    const all = [topics].flat();
+    const added = this.#state === "open" ? all.filter((topic) => !this.#topics.has(topic)) : all;
     for (const topic of added) this.#topics.add(topic);
-    await this.#tell("subscribe", added);
+    const asked = this.#tell("subscribe", added);
+    for (const topic of added) this.#asking.set(topic, asked);
+    try {
+      await Promise.all(all.map((topic) => this.#asking.get(topic)));
+    } finally {
+      for (const topic of added) if (this.#asking.get(topic) === asked) this.#asking.delete(topic);
+    }
   }
 
   async unsubscribe(topics) {
@@ -171,8 +191,9 @@ export class Longwire {
       return;
     }
     try {
-      await this.request(path, { topics }, { timeout: Infinity, resend: true });
+      await this.request(path, { topics }, { timeout: Infinity });
     } catch (error) {
+      if (error.code === "connection_lost") return this.#tell(path, topics);
       if (error.status) for (const topic of topics) this.#topics.delete(topic);
       throw error;
     }
@@ -183,7 +204,8 @@ export class Longwire {
     const fail = (code, message) => {
       throw new LongwireError(code, message, { path });
     };
-    if (!PATH.test(path)) fail("bad_path", "segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
+    if (typeof path !== "string" || !PATH.test(path))
+      fail("bad_path", "segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
     if (this.#state === "closed") throw this.#closed();
     // A closing socket loses what it is given.
     if (this.#state === "open" && this.#link.socket.readyState === 1) return this.#transmit(entry);
@@ -212,8 +234,9 @@ export class Longwire {
   }
 
   async #open() {
-    const link = (this.#link = { waiting: new Map(), topics: new Set(), silentMs: 0 });
+    const link = (this.#link = { waiting: new Map(), topics: new Set(), early: [], silentMs: 0 });
     this.#enter("connecting");
+    if (link !== this.#link) return;
     // Token first: the gateway's clock runs from accept.
     if (this.#token && Date.now() < this.#renewAt) link.old = true;
     else await this.#fetch(link);
@@ -242,10 +265,11 @@ export class Longwire {
       timer = setTimeout(() => reject(new Error("token() takes too long")), TOKEN_MS);
     });
     try {
-      const token = await Promise.race([this.#options.token(this.#why), late]);
+      const token = (await Promise.race([this.#options.token(this.#why), late]))?.trim();
       if (link !== this.#link) return false;
       if (!token) return this.#finish({ reason: "no_token" });
-      link.old = false;
+      if (!JWT.test(token)) throw new Error("token() gave something that is no JWT");
+      link.old = this.#why === "first"; // the page may have kept it
       this.#token = token;
       this.#tokenAt = Date.now();
       this.#renewAt = Infinity;
@@ -280,25 +304,37 @@ export class Longwire {
         topics = []; // a refused one must not keep the others away
       } else {
         this.#token = null;
+        if (why.status === 401) this.#why = "refused";
         return this.#finish(why.status === 409 ? { code: 4409, ...why } : why);
       }
     }
   }
 
-  // Makes the connection's topics those wanted by now, or gives up those refused.
+  // Makes the connection's topics those wanted by now, or gives up those refused: what is refused is asked in halves.
   async #settle(link, refused) {
-    for (;;) {
-      const missing = this.topics.find((topic) => !link.topics.has(topic));
-      const topic = missing ?? [...link.topics].find((topic) => !this.#topics.has(topic));
-      if (topic === undefined) return true;
-      const path = missing ? "subscribe" : "unsubscribe";
-      const { status, error } = await this.#ask(link, path, { topics: [topic] });
-      if (status === 429 || status >= 500) return this.#lost(link, { status, reason: error.code });
-      if (status !== 200) {
+    for (let size = Infinity; ; ) {
+      const missing = this.topics.filter((topic) => !link.topics.has(topic));
+      const gone = [...link.topics].filter((topic) => !this.#topics.has(topic));
+      const [path, change, all] = missing.length ? ["subscribe", "add", missing] : ["unsubscribe", "delete", gone];
+      const topics = all.slice(0, size);
+      if (!topics.length) return true;
+      this.#arm(link);
+      const { status, error } = await this.#ask(link, path, { topics });
+      if (status >= 500) return this.#lost(link, { status, reason: error.code });
+      if (status === 429) {
+        clearTimeout(link.timer);
+        await new Promise((resolve) => (link.timer = setTimeout(resolve, PAUSE_MS)));
+      } else if (status === 200) {
+        for (const topic of topics) link.topics[change](topic);
+        size *= 2;
+      } else if (topics.length > 1) {
+        size = topics.length >> 1;
+      } else {
+        const [topic] = topics;
         this.#topics.delete(topic);
+        link.topics.delete(topic);
         refused[topic] = new LongwireError(error.code, error.message, { path, status });
-      } else if (missing) link.topics.add(topic);
-      else link.topics.delete(topic);
+      }
     }
   }
 
@@ -312,6 +348,7 @@ export class Longwire {
     for (const entry of this.#queue.splice(0)) this.#transmit(entry);
     this.#ready.resolve(session);
     this.#enter("open", session);
+    for (const message of link.early.splice(0)) if (link === this.#link) this.#push(message);
   }
 
   // Renews at 4/5. If by this clock the token is over, or has more left than it ever had, the clock is wrong: its life
@@ -353,10 +390,15 @@ export class Longwire {
       link.waiting.delete(message.id);
       entry?.done(message);
     } else if (typeof message?.path === "string") {
-      for (const { pattern, fn } of [...this.#handlers]) {
-        const all = pattern.endsWith("*") && message.path.startsWith(pattern.slice(0, -1));
-        if (all || pattern === message.path) call(fn, message.body, message);
-      }
+      if (this.#state === "open" && !link.early.length) this.#push(message);
+      else link.early.push(message); // pages hear "open" first
+    }
+  }
+
+  #push(message) {
+    for (const { pattern, fn } of [...this.#handlers]) {
+      const all = pattern.endsWith("*") && message.path.startsWith(pattern.slice(0, -1));
+      if (all || pattern === message.path) call(fn, message.body, message);
     }
   }
 
@@ -402,7 +444,7 @@ export class Longwire {
       this.#token = null;
       this.#why = code === 4401 ? "refused" : "expiring";
     }
-    this.#drop("connection_lost", `the connection was lost: ${reason || code}`);
+    this.#drop("connection_lost", `the connection was lost: ${reason || code}`, OWN_FAULT.includes(code));
     const { base, max } = this.#options.backoff;
     const ownMs = Math.random() * Math.min(max, base * 2 ** this.#failures);
     const told = /^retry_ms=(\d+)$/.exec(reason);
@@ -428,7 +470,7 @@ export class Longwire {
     this.#enter("closed", why);
   }
 
-  #drop(code, message) {
+  #drop(code, message, ownFault) {
     const link = this.#link;
     if (this.#session) this.#ready = deferred();
     this.#session = this.#link = null;
@@ -436,9 +478,10 @@ export class Longwire {
     clearTimeout(link.timer);
     clearTimeout(link.probe);
     link.socket?.close(1000);
-    const waiting = [...link.waiting.values()];
-    for (const entry of waiting) if (!entry.resend) entry.fail?.(code, message);
-    this.#queue.unshift(...waiting.filter((entry) => entry.resend));
+    const room = ownFault ? 0 : this.#options.queue - this.#queue.length;
+    const again = [...link.waiting.values()].filter((entry) => entry.resend).slice(0, Math.max(0, room));
+    for (const entry of link.waiting.values()) if (!again.includes(entry)) entry.fail?.(code, message);
+    this.#queue.unshift(...again);
   }
 
   #closed() {

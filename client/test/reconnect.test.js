@@ -152,7 +152,7 @@ test("a login that comes at a bad moment is tried again", async () => {
 });
 
 test("a login that can never be right is final", async () => {
-  const { wire, states } = makeClient(world, { device: "x".repeat(65) });
+  const { wire, states } = makeClient(world, { device: "phone" });
   wire.connect();
   await world.pass(0);
   world.socket.open();
@@ -193,9 +193,16 @@ test("what a socket says after it was given up changes nothing", async () => {
 test("a URL that is none ends it with a reason", async () => {
   const { Longwire } = await import("../longwire.js");
   const { FakeSocket } = await import("./support/fake.js");
-  const wire = new Longwire("nonsense", { token: () => "t", WebSocket: FakeSocket });
+  const wire = new Longwire("nonsense", { token: () => "a.b.c", WebSocket: FakeSocket });
   await assert.rejects(wire.connect(), /the URL is invalid/);
   assert.equal(wire.state, "closed");
+});
+
+test("close() as the first attempt begins asks for no token", async () => {
+  const { wire, asked } = makeClient(world);
+  wire.onState(({ state }) => state === "connecting" && wire.close());
+  await assert.rejects(wire.connect(), { code: "closed" });
+  assert.deepEqual([asked, world.timers], [[], 0]);
 });
 
 test("close() ends it, whatever it is doing, and connect() begins anew", async () => {

@@ -76,6 +76,41 @@ test("what is under way when the connection is lost fails, but for what may be s
   wire.close();
 });
 
+test("what may have been the client's own fault is not sent again", async () => {
+  for (const code of [1002, 1003, 1007, 1008, 1009]) {
+    const { wire, socket } = await openClient(world);
+    const big = outcome(wire.request("big", null, { resend: true }));
+    socket.end(code, "message is too big");
+    assert.equal((await big).code, "connection_lost");
+    await world.pass(500);
+    assert.deepEqual(sent(await accept(world)), []);
+    wire.close();
+  }
+});
+
+test("what is to be sent again waits within the bound, the oldest first", async () => {
+  const { wire, socket } = await openClient(world, { queue: 2 });
+  const ends = ["a", "b", "c"].map((path) => outcome(wire.request(path, null, { resend: true })));
+  socket.end();
+  assert.equal((await ends[2]).code, "connection_lost");
+  assert.throws(() => wire.send("d"), { code: "queue_full" });
+  await world.pass(500);
+  assert.deepEqual(sent(await accept(world)), [["a", null], ["b", null]]);
+  wire.close();
+});
+
+test("an option that is undefined is none", async () => {
+  const options = { timeout: undefined, queue: undefined, topics: undefined, device: undefined, backoff: { base: undefined } };
+  const { wire, states, socket } = await openClient(world, options);
+  const request = outcome(wire.request("a", null, { timeout: undefined }));
+  await world.pass(15_000);
+  assert.equal((await request).code, "timeout");
+  socket.end();
+  assert.equal(states.at(-1).waitMs, 500);
+  wire.send("waits");
+  wire.close();
+});
+
 test("what is to be sent again still has its time-out", async () => {
   const { wire, socket } = await openClient(world);
   const again = outcome(wire.request("a", null, { resend: true, timeout: 5_000 }));
@@ -154,7 +189,7 @@ test("close() fails whatever waits", async () => {
 
 test("a path that the gateway could only refuse is refused before", async () => {
   const { wire, socket } = await openClient(world);
-  for (const path of ["", "/a", "a/", "a//b", "a b", "a.b", "ä", "a".repeat(257), 7.5])
+  for (const path of ["", "/a", "a/", "a//b", "a b", "a.b", "ä", "a".repeat(257), 7.5, undefined, null])
     assert.throws(() => wire.send(path), { code: "bad_path" }, String(path));
   await assert.rejects(wire.request("a//b"), { code: "bad_path" });
   for (const path of ["a", "a/b_c-D/9", "a".repeat(256)]) wire.send(path);
@@ -193,6 +228,24 @@ test("what is no message harms nobody", async () => {
     socket.say(text);
   socket.say({ path: "a", body: "well" });
   assert.deepEqual(got, ["well"]);
+  wire.close();
+});
+
+test("pushes that come before the login is through are heard after it", async () => {
+  const { wire, states } = makeClient(world, { topics: ["a"] });
+  const got = [];
+  wire.on("*", (body) => got.push([wire.state, states.at(-1).state, body]));
+  wire.connect();
+  await world.pass(0);
+  const { socket } = world;
+  socket.open();
+  const { id } = socket.sent.at(-1);
+  socket.say({ id, path: "connect", status: 200, body: { user: "anna", expires_at: null, ping_ms: 25_000 } });
+  socket.say({ path: "early", topic: "a", body: 1 });
+  assert.deepEqual(got, []);
+  await world.pass(0);
+  socket.say({ path: "late", topic: "a", body: 2 });
+  assert.deepEqual(got, [["open", "open", 1], ["open", "open", 2]]);
   wire.close();
 });
 

@@ -10,7 +10,7 @@ import { Longwire } from "../longwire.js";
 import { Gateway, mintToken, sleep, until } from "./support/gateway.js";
 
 // Resolves with how many came `back`, and how many of them in each `slotMs` after the first loss.
-export async function storm({ clients, how, downMs = 3_000, slotMs = 500, say = console.log }) {
+export async function storm({ clients, how, downMs = 3_000, slotMs = 1_000, say = console.log }) {
   const gateway = await Gateway.start({ "timeouts.drain": "10s" });
   const wires = [];
   try {

@@ -116,16 +116,17 @@ for (const code of ["token_invalid", "token_expired", "token_missing"]) {
     const ready = wire.connect();
     await world.pass(0);
     world.socket.open();
-    await refuse(world, 401, code);
+    await refuse(world, 401, code); // the page may have kept it
+    await refuse(world, 401, code); // this one was fresh
     assert.deepEqual(last(states), { state: "closed", status: 401, reason: code });
     await assert.rejects(ready, { code: "closed" });
     await world.pass(3_600_000);
-    assert.deepEqual([asked.length, world.sockets.length], [1, 1]);
+    assert.deepEqual([asked, world.sockets.length], [["first", "refused"], 1]);
     // Once the user has logged in anew:
     wire.connect();
     await world.pass(0);
     await accept(world);
-    assert.deepEqual([wire.state, asked.length], ["open", 2]);
+    assert.deepEqual([wire.state, asked], ["open", ["first", "refused", "refused"]]);
     wire.close();
   });
 }
@@ -183,6 +184,45 @@ test("a backend that is out of reach is asked again after a wait", async () => {
   wire.close();
 });
 
+test("a kept token that has expired is followed by a fresh one", async () => {
+  const { wire, asked } = makeClient(world);
+  wire.connect();
+  await world.pass(0);
+  world.socket.open();
+  await refuse(world, 401, "token_expired");
+  assert.deepEqual(asked, ["first", "refused"]);
+  await acceptLogin(world);
+  assert.deepEqual([wire.state, world.sockets.length], ["open", 1]);
+  wire.close();
+});
+
+test("an error page is no token: the backend is asked again after a wait", async () => {
+  for (const page of ["<html>502 Bad Gateway</html>", "a.b", "a.b.c.d", "not found"]) {
+    const { wire, states } = makeClient(world, { token: async () => page });
+    const before = world.sockets.length;
+    wire.connect();
+    await world.pass(0);
+    assert.deepEqual(last(states), { state: "waiting", reason: "no token: token() gave something that is no JWT", waitMs: 500 });
+    assert.equal(world.sockets.length, before);
+    wire.close();
+  }
+});
+
+test("an error page in place of a renewed token leaves the connection", async () => {
+  const token = (why) => (why === "first" ? fakeToken({ iat: seconds(), exp: seconds() + 100 }) : "<html>502</html>");
+  const { wire, socket } = await openClient(world, { token }, { expires_at: seconds() + 100 });
+  await world.pass(90_000);
+  assert.deepEqual([wire.state, socket.sent.filter(({ path }) => path === "connect").length], ["open", 1]);
+  wire.close();
+});
+
+test("white space around a token is none of it", async () => {
+  const jwt = fakeToken({ sub: "anna" });
+  const { wire, socket } = await openClient(world, { token: () => ` ${jwt}\n` });
+  assert.equal(socket.sent[0].token, jwt);
+  wire.close();
+});
+
 test("a token that never comes is not waited for for ever", async () => {
   const { wire, states } = makeClient(world, { token: () => new Promise(() => {}) });
   wire.connect();
@@ -194,7 +234,7 @@ test("a token that never comes is not waited for for ever", async () => {
 });
 
 test("no token means that nobody is logged in: it is over", async () => {
-  for (const nothing of [null, undefined, ""]) {
+  for (const nothing of [null, undefined, "", "\n"]) {
     const { wire, states } = makeClient(world, { token: async () => nothing });
     await assert.rejects(wire.connect(), { code: "closed" });
     assert.deepEqual(last(states), { state: "closed", reason: "no_token" });
@@ -223,6 +263,8 @@ test("a renewal that is refused leaves the connection, and after its end a refus
 test("what is missing is said when the client is made", () => {
   assert.throws(() => new Longwire("wss://a/ws"), { name: "TypeError", message: /token must be a function/ });
   assert.throws(() => new Longwire("wss://a/ws", { token: "t" }), /token must be a function/);
-  assert.throws(() => new Longwire("wss://a/ws", { token: () => "t", WebSocket: undefined }), /pass \{ WebSocket \}/);
-  assert.ok(new Longwire("wss://a/ws", { token: () => "t", WebSocket: FakeSocket }));
+  assert.throws(() => new Longwire("wss://a/ws", { token: () => "t", WebSocket: null }), /pass \{ WebSocket \}/);
+  for (const device of ["x".repeat(65), "ä".repeat(33)])
+    assert.throws(() => new Longwire("wss://a/ws", { token: () => "t", WebSocket: FakeSocket, device }), /64 bytes/);
+  assert.ok(new Longwire("wss://a/ws", { token: () => "t", WebSocket: FakeSocket, device: "ä".repeat(32) }));
 });

@@ -92,6 +92,16 @@ test("what changes while the login is under way is made good before it counts", 
   wire.close();
 });
 
+// A gateway that answers each subscribe, until the client is open: 403 if `refuses` says so of one of the topics.
+async function answerAll(wire, refuses) {
+  let n = 0;
+  for (; wire.state === "connecting" && n < 1_000; n++) {
+    if (world.socket.sent.at(-1).body.topics.some(refuses)) await refuse(world, 403, "topic_forbidden");
+    else await answer();
+  }
+  return n;
+}
+
 test("one topic that the token no longer covers costs that topic, not the login", async () => {
   const { wire, states } = makeClient(world, { topics: ["a", "secret", "b"] });
   const refused = assert.rejects(wire.subscribe("hidden"), { code: "topic_forbidden" });
@@ -102,11 +112,7 @@ test("one topic that the token no longer covers costs that topic, not the login"
   await refuse(world, 403, "topic_forbidden");
   assert.deepEqual([socket.sent[1].path, socket.sent[1].body.topics], ["connect", []]);
   await acceptLogin(world);
-  for (const [topic, status] of [["a", 200], ["secret", 403], ["b", 200], ["hidden", 403]]) {
-    assert.deepEqual(socket.sent.at(-1).body.topics, [topic]);
-    if (status === 200) await answer();
-    else await refuse(world, 403, "topic_forbidden");
-  }
+  await answerAll(wire, (topic) => ["secret", "hidden"].includes(topic));
   assert.equal(wire.state, "open");
   assert.deepEqual(Object.keys(states.at(-1).refused), ["secret", "hidden"]);
   assert.equal(states.at(-1).refused.secret.code, "topic_forbidden");
@@ -115,15 +121,80 @@ test("one topic that the token no longer covers costs that topic, not the login"
   wire.close();
 });
 
-test("a rate limit while topics are restored is a loss, and no topic is given up", async () => {
+test("a forbidden topic among a thousand is found in halves", async () => {
+  for (const place of [0, 499, 999]) {
+    const topics = Array.from({ length: 1_000 }, (_, n) => `t${n}`);
+    const { wire } = makeClient(world, { topics });
+    wire.connect();
+    await world.pass(0);
+    world.socket.open();
+    await refuse(world, 403, "topic_forbidden");
+    await acceptLogin(world);
+    const asked = await answerAll(wire, (topic) => topic === `t${place}`);
+    assert.ok(asked <= 60, `${asked} messages`);
+    assert.deepEqual(wire.topics, topics.filter((topic) => topic !== `t${place}`));
+    wire.close();
+  }
+});
+
+test("a rate limit while topics are restored is waited out, and no topic is given up", async () => {
   const { wire } = makeClient(world, { topics: ["a", "b"] });
   wire.connect();
   await world.pass(0);
+  const { socket } = world;
+  socket.open();
+  await refuse(world, 403, "topic_forbidden");
+  await acceptLogin(world);
+  for (let n = 0; n < 20; n++) {
+    const before = socket.sent.length;
+    await refuse(world, 429, "rate_limited");
+    await world.pass(1_000);
+    assert.equal(socket.sent.length, before + 1); // still this socket, after more than an attempt's 15 s
+    assert.deepEqual(socket.sent.at(-1).body.topics, ["a", "b"]);
+  }
+  await answer();
+  assert.deepEqual([wire.state, wire.topics, world.sockets.length], ["open", ["a", "b"], 1]);
+  wire.close();
+});
+
+test("a gateway that falls silent while topics are restored is left", async () => {
+  const { wire, states } = makeClient(world, { topics: ["a"] });
+  wire.connect();
+  await world.pass(0);
   world.socket.open();
-  await refuse(world, 403, "too_many_topics");
+  await refuse(world, 403, "topic_forbidden");
   await acceptLogin(world);
   await refuse(world, 429, "rate_limited");
-  assert.deepEqual([wire.state, wire.topics], ["waiting", ["a", "b"]]);
+  await world.pass(1_000);
+  await world.pass(15_000);
+  assert.equal(states.at(-1).reason, "no answer");
+  wire.close();
+});
+
+test("whoever subscribes what is being subscribed waits for the same answer", async () => {
+  const { wire, socket } = await openClient(world);
+  const ends = [];
+  for (let n = 0; n < 2; n++) wire.subscribe("secret").then(() => ends.push("there"), ({ code }) => ends.push(code));
+  await world.pass(0);
+  assert.deepEqual([ends, socket.sent.length], [[], 2]);
+  await refuse(world, 403, "topic_forbidden");
+  assert.deepEqual([ends, wire.topics], [["topic_forbidden", "topic_forbidden"], []]);
+  const again = wire.subscribe("secret");
+  await answer();
+  await again;
+  wire.close();
+});
+
+test("without a connection, a topic that is wanted already is waited for too", async () => {
+  const { wire } = makeClient(world, { topics: ["secret"] });
+  const refused = assert.rejects(wire.subscribe("secret"), { code: "topic_forbidden" });
+  wire.connect();
+  await world.pass(0);
+  world.socket.open();
+  await refuse(world, 403, "topic_forbidden");
+  await acceptLogin(world);
+  await refuse(world, 403, "topic_forbidden");
+  await refused;
   wire.close();
 });
 

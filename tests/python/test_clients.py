@@ -1,6 +1,8 @@
 """examples/client.py as its reader runs it: on a real gateway that pushes, ends, starts again, kicks, and whose tokens run
-out."""
+out. What takes too long for that is asked of its parts."""
 
+import asyncio
+import importlib.util
 import json
 import os
 import pathlib
@@ -17,6 +19,13 @@ import gateway as gateways
 from gateway import PATIENCE_S, Gateway, token
 
 CLIENT = pathlib.Path(__file__).parents[2] / "examples" / "client.py"
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("longwire_client", CLIENT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Client:
@@ -116,6 +125,65 @@ class Clients(unittest.TestCase):
                 break
             self.assertLess(time.monotonic(), deadline)
             time.sleep(0.05)
+
+    def test_a_token_that_cannot_be_renewed_leaves_the_connection(self):
+        module = load()
+
+        async def token():
+            raise RuntimeError("backend is down")
+
+        async def nothing():
+            return None
+
+        for fetch in (token, nothing):
+            connection = module.Connection(None, None)
+            connection.ends_at = time.monotonic() + 100
+            asyncio.run(connection.renew(fetch))
+            self.assertAlmostEqual(connection.renew_at - time.monotonic(), 50, delta=5)
+
+    def test_a_forbidden_topic_keeps_no_other_away(self):
+        gateway = self.start("[limits]\nmessages_per_second = 5")
+        topics = [f"t{n}" for n in range(20)]
+        wanted = topics[:7] + ["secret"] + topics[7:]
+        client = Client(self, gateway.ws, token("gina", topics=topics), *wanted)
+        self.assertEqual(client.next("open")["refused"], ["secret"])
+        self.assertEqual([gateway.push({"topic": topic}, "news")["queued"] for topic in topics], [1] * 20)
+
+    def test_what_never_was_open_proves_nothing_however_long_it_took(self):
+        module = load()
+        module.PROVED_S = 0
+        waits = []
+
+        async def token():
+            raise RuntimeError("backend is down")  # whatever it raises means "later"
+
+        async def sleep(wait_s):
+            waits.append(wait_s)
+            if len(waits) == 7:
+                raise EOFError
+
+        with mock.patch.object(module.asyncio, "sleep", sleep), mock.patch.object(
+            module.random, "uniform", lambda low, high: high
+        ), self.assertRaises(EOFError):
+            asyncio.run(module.stay_connected("ws://127.0.0.1:9/ws", token, print))
+        self.assertEqual(waits, [1, 2, 4, 8, 16, 30, 30])
+
+    def test_retry_after_is_heard_in_both_shapes_of_the_error(self):
+        module = load()
+        old = mock.Mock(spec=["headers"], headers={"Retry-After": "7"})
+        new = mock.Mock(spec=["response"], response=mock.Mock(headers={"Retry-After": "7"}))
+        self.assertEqual([module.retry_after_s(error) for error in (old, new, OSError())], [7, 7, 0])
+        date = mock.Mock(spec=["headers"], headers={"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})
+        self.assertEqual(module.retry_after_s(date), 0)
+
+    def test_no_wrong_clock_hurries_or_delays_a_renewal(self):
+        module = load()
+        now = int(time.time())
+        for skew_s in (-9_000, 0, 9_000):
+            connection = module.Connection(None, None)
+            jwt = token("hans", iat=now + skew_s, exp=now + skew_s + 1_000)
+            connection.plan(jwt, time.monotonic(), now + skew_s + 1_000)
+            self.assertAlmostEqual(connection.renew_at - time.monotonic(), 800, delta=5)
 
     def test_a_refused_token_ends_it(self):
         gateway = self.start()

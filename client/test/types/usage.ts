@@ -33,6 +33,12 @@ order.catch((error: unknown) => {
   if (error instanceof LongwireError) console.log(error.code, error.status?.toFixed(), error.body);
 });
 wire.subscribe("room.1").then(() => wire.unsubscribe(["room.1", "room.2"]));
+const some: readonly string[] = ["room.3"];
+wire.subscribe(some);
+wire.unsubscribe(some);
+const unset = undefined as string | undefined;
+new Longwire("wss://push.example.com/ws", { token: () => "", device: unset, topics: undefined, backoff: { max: undefined } });
+wire.request("order/list", {}, { timeout: undefined, resend: undefined });
 wire.close();
 console.log(session, topics, off);
 
