@@ -54,7 +54,7 @@ describe("users", () => {
       return rows.filter((row) => /closed\s[^]*reason kicked/.test(row)).length === 2;
     });
     const text = await textOf(page, "#user-history");
-    assert.match(text, /lived \d+ s/);
+    assert.match(text, /lived [\d.]+ m?s/);
     assert.match(text, /queued \d+ B/);
     assert.doesNotMatch(text, /expires_at|lived_ms|queued_bytes/);
   });

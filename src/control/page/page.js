@@ -2,7 +2,7 @@
 // the form for the key. Each view is a file in page/.
 
 import { ApiError, ask, askJson, key } from "./page/api.js";
-import { by, confirmed } from "./page/dom.js";
+import { by, confirmed, el } from "./page/dom.js";
 import { clock, day, duration } from "./page/format.js";
 import { History, parse, sample } from "./page/metrics.js";
 import { showCluster, showHistory, showSlow, showTiles } from "./page/overview.js";
@@ -172,7 +172,9 @@ if (!THEMES.includes(theme)) theme = "auto";
 
 function showTheme() {
   document.documentElement.dataset.theme = theme;
-  by("theme").textContent = `Theme: ${theme}`;
+  // A narrow screen has room for the last word only.
+  by("theme").replaceChildren(el("span", {}, "Theme: "), theme);
+  by("theme").setAttribute("aria-label", `Theme: ${theme}`);
 }
 
 by("theme").addEventListener("click", () => {

@@ -3,7 +3,7 @@
 
 import { ask, askJson, userPath } from "./api.js";
 import { by, cell, confirmed, el, fill, name } from "./dom.js";
-import { bytes, day, duration, plural } from "./format.js";
+import { bytes, day, duration, plural, seconds } from "./format.js";
 
 // Who is shown; answers for anybody else come too late.
 let shown = null;
@@ -132,7 +132,7 @@ async function showHistory(user) {
 const UNITS = {
   _at_ms: day,
   _at: (s) => day(s * 1000),
-  _ms: duration,
+  _ms: (ms) => (ms < 1_000 ? seconds(ms / 1_000) : duration(ms)),
   _bytes: bytes,
 };
 
