@@ -174,7 +174,7 @@ describe("a node in service", () => {
     assert.equal(await paper(), light);
     await page.click("#theme");
     assert.notEqual(await paper(), light);
-    assert.equal(await textOf(page, "#theme"), "Dark");
+    assert.equal(await textOf(page, "#theme"), "Theme: dark");
     await page.reload();
     assert.notEqual(await paper(), light);
   });

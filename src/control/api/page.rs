@@ -34,6 +34,9 @@ const FILES: [(&str, &str, &str); 11] = [
     ("/page/users.js", JS, include_str!("../page/users.js")),
 ];
 
+/// A WebSocket may go to any host: the console's address is for whoever uses it to type, and the one worth trying is often
+/// that of the proxy before the nodes, which this node does not know. Nor does it know the name under which a browser
+/// elsewhere reaches it. No script but the page's own runs, so nobody else can make use of it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
                       connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 

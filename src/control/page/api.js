@@ -45,5 +45,10 @@ export async function ask(path, { method = "GET", body } = {}) {
 
 export const askJson = async (path, options) => (await ask(path, options)).json();
 
-// The path of a user, whatever the name is made of.
-export const userPath = (user) => `v1/users/${encodeURIComponent(user)}`;
+// The path of a user, whatever the name is made of. Throws an `ApiError` for the two that no browser asks for: it takes
+// them for folders, escaped or not (WHATWG URL, "double-dot path segment").
+export function userPath(user) {
+  if (user !== "." && user !== "..") return `v1/users/${encodeURIComponent(user)}`;
+  const url = new URL("v1/users/", document.baseURI);
+  throw new ApiError(0, `A browser cannot ask for a user of this name. From a terminal: curl --path-as-is ${url}${user}`);
+}

@@ -1,7 +1,7 @@
 // A client of this node, by hand: opens a WebSocket, logs in with a token, sends messages, and lists what comes and goes.
 // It needs no key of the API. Follows docs/protocol.md.
 
-import { by, el } from "./dom.js";
+import { by, el, name } from "./dom.js";
 import { clock, duration } from "./format.js";
 import { suggestUser } from "./push.js";
 
@@ -51,15 +51,19 @@ function log(kind, mark, text, note = "") {
   by("log-empty").hidden = true;
 }
 
-function setState(kind, text) {
+function setState(kind, ...content) {
   by("client-state").className = `badge ${kind}`;
-  by("client-state").textContent = text;
+  by("client-state").replaceChildren(...content);
   by("connect").textContent = socket ? "Disconnect" : "Connect";
   by("send").disabled = kind !== "good" && kind !== "warn";
 }
 
-function send(message, secret) {
-  const text = JSON.stringify(message);
+// `body` is JSON text and goes as it was written; "" for none.
+function send(path, body, secret = "") {
+  const facts = [`"path":${JSON.stringify(path)}`, `"id":${++last_id}`];
+  if (secret) facts.push(`"token":${JSON.stringify(secret)}`);
+  if (body) facts.push(`"body":${body}`);
+  const text = `{${facts.join(",")}}`;
   socket.send(text);
   log("sent", "→", secret ? text.replace(secret, "…") : text);
 }
@@ -75,7 +79,7 @@ function hear(text) {
   if (!reply) return log("push", "←", text, "push");
   log(message.status === 200 ? "reply" : "refused", "←", text, `${message.status}`);
   if (message.path === "connect" && message.status === 200) {
-    setState("good", `connected as ${message.body.user}`);
+    setState("good", "connected as ", name(message.body.user));
     suggestUser(message.body.user);
   }
 }
@@ -90,8 +94,8 @@ function connect() {
   setState("", "connecting …");
   socket.onopen = () => {
     setState("warn", "not logged in");
-    const body = by("device").value ? { device: by("device").value } : undefined;
-    send({ path: "connect", id: ++last_id, token: secret, body }, secret);
+    const device = by("device").value;
+    send("connect", device ? JSON.stringify({ device }) : "", secret);
   };
   socket.onmessage = (event) => hear(event.data);
   socket.onclose = ({ code, reason }) => {
@@ -111,13 +115,12 @@ by("send-form").addEventListener("submit", (event) => {
   event.preventDefault();
   if (socket?.readyState !== WebSocket.OPEN) return;
   const text = by("body").value.trim();
-  let body;
   try {
-    body = text ? JSON.parse(text) : undefined;
+    if (text) JSON.parse(text);
   } catch (error) {
     return log("end", "×", `The body is not JSON: ${error.message}`);
   }
-  send({ path: by("path").value, id: ++last_id, body });
+  send(by("path").value, text);
 });
 
 for (const button of document.querySelectorAll("button[data-path]")) {
@@ -136,20 +139,22 @@ by("log-clear").addEventListener("click", () => {
 // Whose token it is and how long it lasts, read from the token itself and not checked: that is the node's to do.
 function describeToken() {
   const text = by("token").value.trim();
-  let says = "";
+  let says = [];
   if (text) {
     try {
       const bytes = atob(text.split(".")[1].replaceAll("-", "+").replaceAll("_", "/"));
       const claims = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0))));
       const left_ms = claims.exp * 1000 - Date.now();
       const until = claims.exp === undefined ? "without an end" : left_ms > 0 ? `${duration(left_ms)} left` : "expired";
-      says = `${claims.sub === undefined ? "no sub" : `user ${claims.sub}`}, ${until}`;
+      says = claims.sub === undefined ? ["no sub"] : ["user ", name(`${claims.sub}`)];
+      says.push(`, ${until}`);
       if (typeof claims.sub === "string") suggestUser(claims.sub);
     } catch {
-      says = "this is no JWT";
+      says = ["this is no JWT"];
     }
   }
-  by("token-says").textContent = says;
+  by("token-says").replaceChildren(...says);
+  by("token-help").hidden = text !== "";
 }
 
 by("token").addEventListener("input", describeToken);
@@ -166,6 +171,5 @@ function websocketUrl() {
 
 by("url").value = websocketUrl();
 by("token").value = token;
-by("token-help").hidden = token !== "";
 describeToken();
 setState("", "not connected");

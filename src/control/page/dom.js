@@ -33,10 +33,14 @@ export function fill(table, rows, empty) {
 // A cell that a narrow screen shows with its column's name before it.
 export const cell = (label, content, attributes) => el("td", { "data-label": label, ...attributes }, content);
 
-// Asks before something that cannot be undone; resolves to whether the answer was yes.
+// A name within a sentence: whichever way it is written, it turns nothing round it.
+export const name = (text) => el("bdi", {}, text);
+
+// Asks before something that cannot be undone; resolves to whether the answer was yes. `question` is text, or a list of
+// text and nodes.
 export function confirmed(question, detail, action) {
   const dialog = by("confirm");
-  by("confirm-question").textContent = question;
+  by("confirm-question").replaceChildren(...[question].flat());
   by("confirm-detail").textContent = detail;
   by("confirm-yes").textContent = action;
   dialog.returnValue = "";

@@ -42,6 +42,16 @@ export function duration(ms) {
   return parts.slice(0, 2).join(" ");
 }
 
+// JSON text without characters that do not show or that turn its direction round (the Unicode categories Cc and Cf, the
+// separators of lines): escaped, which means the same. Tabs and line ends stay: JSON has them between its values only.
+export const visible = (json) =>
+  json.replace(/(?![\t\n\r])[\p{Cc}\p{Cf}\u2028\u2029]/gu, (found) =>
+    found
+      .split("")
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+      .join(""),
+  );
+
 // The time of the day: 14:03:59.
 export const clock = (at_ms) => CLOCK.format(at_ms);
 

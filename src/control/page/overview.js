@@ -62,12 +62,12 @@ const PLOTS = [
     format: rate,
   }),
   new Plot("Closes", { unit: "a second, by reason", series: reasons, format: rate, stacked: true, summary: closedInView }),
-  new Plot("Pushes", {
+  new Plot("Pushes and messages", {
     unit: "a second",
     series: [
-      field("from the API", "violet", "pushes_api"),
-      field("from NATS", "teal", "pushes_bus"),
-      field("from clients", "grey", "received"),
+      field("pushes from the API", "violet", "pushes_api"),
+      field("pushes from NATS", "teal", "pushes_bus"),
+      field("messages from clients", "grey", "received"),
     ],
     format: rate,
   }),
@@ -114,10 +114,10 @@ by("plots").append(...PLOTS.map((plot) => plot.element));
 // How far back the plots go.
 const windowMs = () => Number(document.querySelector('input[name="window"]:checked').value) * 60_000;
 
-// Draws what `metrics.History` holds.
-export function showHistory(history) {
+// Draws what `metrics.History` holds. `stale`: the node answers no more, and what was its latest is not how it is now.
+export function showHistory(history, stale) {
   const now = history.latest?.at ?? Date.now();
-  for (const plot of PLOTS) plot.show(history.points, now, windowMs());
+  for (const plot of PLOTS) plot.show(history.points, now, windowMs(), stale);
   const reactors = history.latest?.reactors ?? [];
   fill(
     by("reactors"),

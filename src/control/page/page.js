@@ -2,12 +2,12 @@
 // the form for the key. Each view is a file in page/.
 
 import { ApiError, ask, askJson, key } from "./page/api.js";
-import { by, confirmed } from "./page/dom.js";
+import { by, confirmed, el } from "./page/dom.js";
 import { clock, day, duration } from "./page/format.js";
 import { History, parse, sample } from "./page/metrics.js";
 import { showCluster, showHistory, showSlow, showTiles } from "./page/overview.js";
 import { lookUp } from "./page/users.js";
-import "./page/push.js";
+import { preview } from "./page/push.js";
 import "./page/console.js";
 
 const EVERY_MS = 2_000;
@@ -57,6 +57,7 @@ addEventListener("hashchange", () => {
 
 let timer = null;
 let answered_at = null;
+const isStale = () => document.body.classList.contains("stale");
 
 function banner(text) {
   if (by("banner").textContent !== text) by("banner").textContent = text;
@@ -79,7 +80,7 @@ async function refresh() {
     answered_at = at;
     document.body.classList.remove("stale");
     showTiles(history, look);
-    showHistory(history);
+    showHistory(history, false);
     showCluster(cluster.nodes);
     showSlow(slow.connections, at);
     await showNode(slow.node, look);
@@ -91,8 +92,12 @@ async function refresh() {
       return;
     }
     document.body.classList.add("stale");
-    const since = answered_at ? ` Last answer at ${clock(answered_at)}.` : "";
-    banner(`No news: ${error.message}.${since} Asking again every two seconds.`);
+    const last = answered_at ? `Last answer at ${clock(answered_at)}` : "";
+    banner(`No news: ${error.message}.${last && ` ${last}.`} Asking again every two seconds.`);
+    // How long it is up is not known any more.
+    by("node-since").textContent = last.toLowerCase();
+    by("node-since").title = "";
+    showHistory(history, true);
     setState("bad", "out of reach");
   }
   clearTimeout(timer);
@@ -144,6 +149,7 @@ by("key-form").addEventListener("submit", async (event) => {
     return;
   }
   key.set(value);
+  preview();
   await refresh();
   if (!key.get()) return;
   by("key").value = "";
@@ -166,8 +172,9 @@ if (!THEMES.includes(theme)) theme = "auto";
 
 function showTheme() {
   document.documentElement.dataset.theme = theme;
-  by("theme").textContent = { auto: "Auto", light: "Light", dark: "Dark" }[theme];
-  by("theme").setAttribute("aria-label", `Theme: ${theme}. Change it`);
+  // A narrow screen has room for the last word only.
+  by("theme").replaceChildren(el("span", {}, "Theme: "), theme);
+  by("theme").setAttribute("aria-label", `Theme: ${theme}`);
 }
 
 by("theme").addEventListener("click", () => {
@@ -176,9 +183,9 @@ by("theme").addEventListener("click", () => {
   showTheme();
 });
 
-by("windows").addEventListener("change", () => showHistory(history));
+by("windows").addEventListener("change", () => showHistory(history, isStale()));
 
 showTheme();
 showView();
-showHistory(history);
+showHistory(history, false);
 refresh();

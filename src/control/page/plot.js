@@ -59,9 +59,9 @@ export class Plot {
     plots.add(this);
   }
 
-  // Draws the points of the last `window_ms` before `now`.
-  show(points, now, window_ms) {
-    Object.assign(this, { now, window_ms });
+  // Draws the points of the last `window_ms` before `now`; which is a time gone by if they are `stale`.
+  show(points, now, window_ms, stale) {
+    Object.assign(this, { now, window_ms, stale });
     this.points = points.filter((point) => point.at >= now - window_ms - GAP_MS);
     this.#draw();
   }
@@ -109,9 +109,9 @@ export class Plot {
       yield svg("line", { class: share === 0 ? "base" : "grid", x1: 0, x2: this.width, y1: y, y2: y });
       if (share === 1) yield text(0, y - 3, "start", this.format(this.most));
     }
-    const minutes = this.window_ms / 60_000;
-    yield text(0, HEIGHT - 3, "start", `${minutes} min ago`);
-    yield text(this.width, HEIGHT - 3, "end", "now");
+    const from = this.stale ? clock(this.now - this.window_ms) : `${this.window_ms / 60_000} min ago`;
+    yield text(0, HEIGHT - 3, "start", from);
+    yield text(this.width, HEIGHT - 3, "end", this.stale ? clock(this.now) : "now");
   }
 
   // The stretches of one series without a gap, as `[x, y, y of what it stands on]`.

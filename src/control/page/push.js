@@ -2,7 +2,7 @@
 
 import { askJson, key } from "./api.js";
 import { by, confirmed, el } from "./dom.js";
-import { clock, plural } from "./format.js";
+import { clock, plural, visible } from "./format.js";
 
 const RESULTS_MAX = 20;
 
@@ -10,9 +10,10 @@ const audience = () => document.querySelector('input[name="to"]:checked').value;
 
 const NAMES = { user: "User", users: "Users, separated by commas", topic: "Topic" };
 
-// The request as JSON text. The body goes as it was written, as the API promises to pass it on. Throws what is wrong.
+// The request as JSON text. The body goes as it was written, as the API promises to pass it on; and so does a name, to
+// which a space at its end belongs. Throws what is wrong.
 function request() {
-  const names = by("push-name").value.trim();
+  const names = by("push-name").value;
   const to = {
     user: () => ({ user: names }),
     users: () => ({ users: names.split(",").map((name) => name.trim()).filter(Boolean) }),
@@ -32,17 +33,18 @@ function body() {
   return text;
 }
 
-function preview() {
+// Shows what the form says now. `page` calls it when there is another key.
+export function preview() {
   const all = audience() === "all";
   by("push-name-row").hidden = all;
   by("push-name").required = !all;
   by("push-name-label").textContent = NAMES[audience()] ?? "";
   try {
-    const topic = audience() === "topic" ? `,"topic":${JSON.stringify(by("push-name").value.trim())}` : "";
-    by("push-preview").textContent = `{"path":${JSON.stringify(by("push-path").value)}${topic},"body":${body()}}`;
+    const topic = audience() === "topic" ? `,"topic":${JSON.stringify(by("push-name").value)}` : "";
+    by("push-preview").textContent = visible(`{"path":${JSON.stringify(by("push-path").value)}${topic},"body":${body()}}`);
     const shown = key.get() ? ' -H "Authorization: Bearer $LONGWIRE_KEY"' : "";
     const url = new URL("v1/push", document.baseURI);
-    by("push-curl").textContent = `curl ${url}${shown} -d '${request().replaceAll("'", "'\\''")}'`;
+    by("push-curl").textContent = `curl ${url}${shown} -d '${visible(request()).replaceAll("'", "'\\''")}'`;
     by("push-wrong").textContent = "";
   } catch (error) {
     by("push-wrong").textContent = error.message;
@@ -86,7 +88,8 @@ async function send(event) {
       `matched ${matched} · queued ${queued} · dropped ${dropped} · nodes ${nodes.answered} of ${nodes.asked}`,
     );
   } catch (error) {
-    addResult("bad", "It was not sent, or nobody knows.", error.message);
+    const refused = error.status >= 400 && error.status < 500;
+    addResult("bad", refused ? "Refused: nothing was sent." : "It was not sent, or nobody knows.", error.message);
   }
   by("push-send").disabled = false;
 }
