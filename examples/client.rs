@@ -174,6 +174,8 @@ impl Session {
                 self.ping = Duration::from_millis(body["ping_ms"].as_u64().unwrap_or(25_000));
                 self.socket.get_ref().set_read_timeout(Some(TICK))?;
                 self.subscribe()?;
+            } else {
+                println!("renewed {body}");
             }
             // Four fifths of what is left.
             self.renew_at = body["expires_at"].as_u64().map(|end_s| {
