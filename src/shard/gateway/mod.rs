@@ -162,7 +162,6 @@ impl Gateway {
         let permission_sets = PermissionSets::new(&settings.auth);
         let connections_max = connections_max(&settings, connections_allowed);
         let tells_of_connections = !settings.nats.url.is_empty();
-        node.logins_promised_set(settings.limits.logins_per_second);
         let history = History::new(settings.limits.history_bytes > 0);
         Ok(Self {
             node,
