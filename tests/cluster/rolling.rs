@@ -147,14 +147,16 @@ fn renewals_slow_no_drain_down() {
     let mut cluster = Cluster::start(2, &changes());
     let (_, clients) = crowd(&cluster);
     let mut renewing = crate::support::Client::login(&cluster.nodes[1], "renewing");
-    let logins = |cluster: &Cluster| cluster_of(&cluster.nodes[0])[1]["logins_per_s"].clone();
-    wait_until("the node to be quiet", || logins(&cluster) == 0);
-    wait_until("two seconds of renewals to be told of", || {
+    let logins = |cluster: &Cluster| cluster_of(&cluster.nodes[0])[1]["logins_per_s"].as_u64();
+    // What is told is up to two seconds old, so that the crowd's own logins may still come up.
+    let most = CLIENTS as u64 + 1;
+    wait_until("the node to be quiet while tokens are renewed", || {
         for _ in 0..20 {
             renewing.connect(&token("renewing"), Value::Null);
         }
-        assert_eq!(logins(&cluster), 0);
-        cluster.nodes[1].metric("longwire_auth_total{result=\"ok\"}") > Some(400.0)
+        let told = logins(&cluster);
+        assert!(told <= Some(most), "{told:?} logins a second, {most} in all");
+        told == Some(0) && cluster.nodes[1].metric("longwire_auth_total{result=\"ok\"}") > Some(600.0)
     });
     renewing.close();
     cluster.nodes[0].push(json!({"all": true}), "end", Value::Null);
