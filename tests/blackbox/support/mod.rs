@@ -18,8 +18,9 @@ pub use serde_json::Value;
 pub use temp::TempDir;
 pub use tokens::{SECRET, mint, now_s, token};
 
-/// How long a test waits for something that must happen. Generous: it is only ever used up by a failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a test waits for something that must happen. Generous: it is only ever used up by a failure. Below the minute
+/// of `timeouts.connect`, so that no deadline of the gateway's own does what a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(55);
 
 /// Asks `probe` again and again until it has an answer.
 pub fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
