@@ -3,7 +3,10 @@
 use std::io::IoSlice;
 
 use super::socket::{Stream, Transfer};
-use super::{BULK_WRITES_A_TURN, REAPS_A_TURN, Reactor, SLICES, SLICES_FEW, URGENT_WRITES_A_TURN, WRITE_BYTES_A_TURN};
+use super::{
+    BULK_WRITES_A_MIXED_TURN, BULK_WRITES_A_TURN, MIXED_FOR_US, REAPS_A_TURN, Reactor, SLICES, SLICES_FEW,
+    URGENT_WRITES_A_TURN, WRITE_BYTES_A_TURN,
+};
 use crate::links::Wake;
 use crate::shard::{Application, Key, Shard, Urgency};
 
@@ -12,10 +15,17 @@ const WRITES_A_CLOCK: usize = 8;
 
 impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     pub(super) fn flush_dirty(&mut self) {
-        for (urgency, budget) in [
-            (Urgency::Urgent, URGENT_WRITES_A_TURN),
-            (Urgency::Bulk, BULK_WRITES_A_TURN),
-        ] {
+        let turn_us = self.shard.engine.now().us;
+        if self.shard.engine.has_urgent() {
+            self.urgent_at_us = Some(turn_us);
+        }
+        let mixed = self.urgent_at_us.is_some_and(|at_us| turn_us - at_us < MIXED_FOR_US);
+        let bulk = if mixed {
+            BULK_WRITES_A_MIXED_TURN
+        } else {
+            BULK_WRITES_A_TURN
+        };
+        for (urgency, budget) in [(Urgency::Urgent, URGENT_WRITES_A_TURN), (Urgency::Bulk, bulk)] {
             let mut now_us = 0;
             for number in 0..budget {
                 let Some(key) = self.shard.engine.next_dirty(urgency) else {

@@ -49,9 +49,13 @@ const COMMANDS_A_TURN: usize = 1_024;
 const EXPIRIES_A_TURN: usize = 1_024;
 /// Notices given to the outbox in a turn.
 const NOTICES_A_TURN: usize = 1_024;
-/// Connections written to in a turn, of those with something urgent and of those that are part of a fan-out.
+/// Connections written to in a turn, of those with something urgent and of those that are part of a fan-out: fewer of these
+/// while others have something urgent every now and then, which then waits for 0.15 ms of a fan-out and not for 0.6.
 const URGENT_WRITES_A_TURN: usize = 128;
 const BULK_WRITES_A_TURN: usize = 64;
+const BULK_WRITES_A_MIXED_TURN: usize = 16;
+/// How long something urgent is taken for a sign that more will come.
+const MIXED_FOR_US: u64 = 20_000;
 /// Bytes written to one connection in a turn.
 const WRITE_BYTES_A_TURN: usize = 256 * 1024;
 /// Frames that one write takes together (the kernel takes up to 1,024 slices; past some dozens there is nothing to gain).
@@ -100,6 +104,8 @@ pub struct Reactor<A: Application, InWake, OutWake> {
     events_full: bool,
     /// The inbox was not emptied.
     commands_left: bool,
+    /// The last turn that wrote something urgent.
+    urgent_at_us: Option<u64>,
 }
 
 impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
@@ -137,6 +143,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             work_left: Next::Idle,
             events_full: false,
             commands_left: false,
+            urgent_at_us: None,
         })
     }
 
