@@ -27,7 +27,7 @@ fn check(bytes: &[u8]) {
             assert!(request.forwarded_for.iter().map(|value| value.len()).sum::<usize>() < head.len());
             forwarded_client(&request.forwarded_for, |address| address.is_loopback());
         }
-        Err(refused) => assert_eq!(response_status(&refused.response()), refused.status()),
+        Err(refused) => assert_eq!(response_status(&refused.response(head)), refused.status()),
     }
 
     if let Ok(values) = std::str::from_utf8(bytes) {

@@ -43,7 +43,11 @@ impl Settings {
         out.duration("leeway", auth.leeway_ms);
         out.plain("require_exp", auth.require_exp);
         out.string("issuer", auth.issuer.as_deref().unwrap_or(""));
-        out.list("audience", &auth.audience);
+        match auth.audience.as_slice() {
+            [] => out.string("audience", ""),
+            [one] => out.string("audience", one),
+            several => out.list("audience", several),
+        }
         out.list("default_paths", &auth.default_paths);
         out.list("default_topics", &auth.default_topics);
         out.path("jwks_file", self.files.jwks.as_deref());

@@ -84,12 +84,13 @@ fn number_and_unit<'a>(text: &'a str, units: &[(&str, u64)]) -> Option<(u64, u64
     Some((number, *factor, &rest[letters..]))
 }
 
-/// Writes what [`parse_duration_ms`] reads.
+/// Writes what [`parse_duration_ms`] reads, as people do: less than two minutes are seconds.
 pub(super) fn format_duration_ms(duration_ms: u64) -> String {
+    let in_seconds = duration_ms < 120_000;
     let mut rest_ms = duration_ms;
     let mut text = String::new();
     for (unit, unit_ms) in DURATION_UNITS {
-        if rest_ms >= unit_ms {
+        if rest_ms >= unit_ms && !(in_seconds && unit == "m") {
             text += &format!("{}{unit}", rest_ms / unit_ms);
             rest_ms %= unit_ms;
         }

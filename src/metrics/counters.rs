@@ -104,6 +104,8 @@ pub struct ReactorCounters {
     pub logins: Counter,
     /// Text messages from clients.
     pub messages_received: Counter,
+    /// Clients' calls that were answered with 503 here, since control takes no more of them.
+    pub calls_refused: Counter,
     /// Pushed frames that were written to a socket whole.
     pub deliveries_written: Counter,
     /// Pushed frames that were matched and never written.

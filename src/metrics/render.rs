@@ -210,12 +210,16 @@ impl Node {
             "direction",
             bytes,
         )?;
-        let calls = self
+        let mut calls = self
             .counters
             .calls
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let refused = self.sum(|reactor| &reactor.calls_refused);
+        if refused > 0 {
+            *calls.entry(503).or_default() += refused;
+        }
         page.counters(
             "longwire_calls",
             "Replies to clients' calls of services.",

@@ -1,5 +1,7 @@
 //! What is upgraded, what is answered in plain HTTP instead, and with which headers.
 
+use std::io::Read;
+
 use serde_json::json;
 
 use crate::support::raw::{ACCEPT, Response, TEXT, frame, upgrade_lines, upgrade_request};
@@ -122,6 +124,20 @@ fn another_method_is_405_and_says_which_is_allowed() {
             (405, Some("GET")),
             "{method}"
         );
+    }
+}
+
+#[test]
+fn a_head_request_is_refused_without_a_body() {
+    let gateway = Gateway::start("");
+    for (line, status) in [("HEAD /ws HTTP/1.1", 405), ("HEAD /other HTTP/1.1", 404)] {
+        let mut raw = Raw::open(&gateway);
+        raw.send(with_line("GET", line).as_bytes());
+        let mut response = String::new();
+        raw.writer().read_to_string(&mut response).unwrap();
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{response}");
+        assert!(response.contains("\r\nContent-Length: "), "{response}");
+        assert!(response.ends_with("\r\n\r\n"), "{response}");
     }
 }
 

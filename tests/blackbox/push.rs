@@ -142,7 +142,11 @@ fn an_invalid_push_is_a_400_problem_and_reaches_nobody() {
     for push in INVALID {
         let reply = gateway.request("POST", "/v1/push", Some(push));
         assert_eq!((reply.status, push), (400, push), "{reply:?}");
-        reply.problem(400);
+        let detail = reply.problem(400);
+        assert!(
+            !detail.contains("struct"),
+            "{detail} is of the program, not of the request"
+        );
     }
     client.fence();
 }

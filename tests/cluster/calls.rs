@@ -53,8 +53,8 @@ fn a_message_with_an_id_is_a_request_and_its_answer_the_reply() {
 }
 
 #[test]
-fn names_from_outside_are_percent_encoded_in_headers() {
-    let cluster = Cluster::start(1, "");
+fn names_from_outside_are_percent_encoded_in_headers_and_the_node_s_is_not() {
+    let cluster = Cluster::start_named("ws-1.eu_a");
     let mut service = service(&cluster);
     for (user, encoded) in [
         ("a.b@c", "a%2Eb%40c"),
@@ -71,7 +71,7 @@ fn names_from_outside_are_percent_encoded_in_headers() {
                 ("Longwire-User", Some(encoded)),
                 ("Longwire-Device", Some("my%20phone%2F%C3%BC")),
                 ("Longwire-Path", Some("a_b-C/9")),
-                ("Longwire-Node", Some("n1")),
+                ("Longwire-Node", Some("ws-1.eu_a")),
             ],
         );
         service.answer(&call, &[], "null");

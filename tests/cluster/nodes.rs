@@ -60,6 +60,13 @@ impl Cluster {
         Self { nodes, nats }
     }
 
+    /// One node of this name on a server of its own.
+    pub fn start_named(name: &str) -> Self {
+        let nats = NatsServer::start();
+        let nodes = start_all(&[on(std::slice::from_ref(&nats), name, "")]);
+        Self { nodes, nats }
+    }
+
     /// A client on the bus.
     #[track_caller]
     pub fn bus(&self) -> Nats {

@@ -1,10 +1,13 @@
 //! `POST /v1/push` on one of three nodes: reaches all of them and counts what all of them did.
 
+use std::net::Shutdown;
+
 use serde_json::json;
 
 use crate::nats::NatsServer;
 use crate::nodes::{Cluster, counts};
-use crate::support::{Client, Value, token};
+use crate::support::client::stream_to;
+use crate::support::{Client, Raw, Value, token};
 
 #[test]
 fn a_push_reaches_every_node_and_counts_them_whichever_is_asked() {
@@ -221,4 +224,23 @@ fn what_the_nats_server_does_not_take_is_refused_and_does_no_harm() {
         assert_eq!(client.json()["path"], "p");
         client.fence();
     }
+}
+
+#[test]
+fn a_caller_that_has_closed_its_own_side_gets_the_answer() {
+    let cluster = Cluster::start(2, "");
+    let body = json!({"to": {"user": "u"}, "path": "p"}).to_string();
+    let mut caller = Raw::over(stream_to(cluster.nodes[0].api));
+    caller.send(
+        format!(
+            "POST /v1/push HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+        .as_bytes(),
+    );
+    caller.writer().shutdown(Shutdown::Write).unwrap();
+    let response = caller.response();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.body.parse::<Value>().unwrap(), counts(0, 2));
+    caller.ended();
 }

@@ -61,6 +61,27 @@ fn the_shipped_file_has_every_key() {
 }
 
 #[test]
+fn check_writes_defaults_as_the_shipped_file_does() {
+    let filled = SHIPPED.replace("secret = \"\"", &format!("secret = \"{SECRET}\""));
+    let shipped: toml::Table = filled.parse().unwrap();
+    let rendered: toml::Table = load_text(&filled, &[], &[])
+        .unwrap()
+        .settings
+        .render_masked()
+        .parse()
+        .unwrap();
+    for (table, keys) in &shipped {
+        for (key, value) in keys.as_table().unwrap() {
+            let name = format!("{table}.{key}");
+            // What is left to the host is resolved, secrets are masked.
+            if !["server.reactors", "limits.outbound_total_bytes", "auth.keys"].contains(&name.as_str()) {
+                assert_eq!(&rendered[table][key], value, "{name}");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_shipped_file_says_which_keys_take_a_restart() {
     let mut table = "";
     let mut comment = String::new();

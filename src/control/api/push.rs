@@ -26,6 +26,7 @@ const REQUEST_SLACK_BYTES: usize = 2 << 20;
 const BATCH_BYTES: usize = 16 << 20;
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Request<'a> {
     to: To,
     path: String,
@@ -34,6 +35,7 @@ struct Request<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct To {
     user: Option<String>,
     users: Option<Vec<String>>,
@@ -42,6 +44,7 @@ struct To {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Batch<'a> {
     #[serde(borrow)]
     pushes: Vec<&'a RawValue>,

@@ -80,6 +80,8 @@ async fn converse(stream: TcpStream, peer: SocketAddr, routes: axum::Router, mut
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
+        // Who has said all there is to say (`nc -N`, a pipe at its end) still wants the answer.
+        .half_close(true)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     tokio::pin!(connection);
     let ended = tokio::select! {

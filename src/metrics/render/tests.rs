@@ -13,8 +13,9 @@ fn rendered(exposition: Exposition) -> String {
         reactor.closed[0].add(2);
         reactor.push_delay.record(300);
         reactor.turn.record(20_000_000);
+        reactor.calls_refused.add(4);
     }
-    counters.calls.lock().unwrap().insert(404, 5);
+    counters.calls.lock().unwrap().extend([(404, 5), (503, 1)]);
     render(&counters, &Arc::new(Shared::new(2, 1)), false, exposition).unwrap()
 }
 
@@ -41,6 +42,7 @@ fn samples_have_the_names_and_values_that_dashboards_rely_on() {
         "longwire_bytes_total{direction=\"in\"} 0",
         "longwire_bytes_total{direction=\"out\"} 0",
         "longwire_calls_total{status=\"404\"} 5",
+        "longwire_calls_total{status=\"503\"} 9",
         "longwire_push_delay_seconds_bucket{le=\"0.00025\"} 0",
         "longwire_push_delay_seconds_bucket{le=\"0.0005\"} 2",
         "longwire_push_delay_seconds_bucket{le=\"+Inf\"} 2",

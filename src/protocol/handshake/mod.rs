@@ -104,8 +104,8 @@ impl Refused {
         }
     }
 
-    /// The whole response.
-    pub fn response(self) -> Vec<u8> {
+    /// The whole response to this head.
+    pub fn response(self, head: &[u8]) -> Vec<u8> {
         let text = match self {
             Self::NotFound => "the WebSocket endpoint is /ws",
             Self::Method => "use GET with an upgrade to WebSocket",
@@ -113,7 +113,12 @@ impl Refused {
             Self::BadRequest(what) => what,
             Self::HeadTooLarge => "too many headers",
         };
-        refusal_response(self.status(), None, text)
+        let mut response = refusal_response(self.status(), None, text);
+        // A HEAD is answered as a GET, less the body (RFC 9110 section 9.3.2): clients take one for a broken response.
+        if head.starts_with(b"HEAD ") {
+            response.truncate(response.len() - text.len() - 1);
+        }
+        response
     }
 }
 

@@ -157,7 +157,7 @@ fn what_is_refused() {
 
 #[test]
 fn refusals_carry_what_belongs_to_them() {
-    let text = |refused: Refused| String::from_utf8(refused.response()).unwrap();
+    let text = |refused: Refused| String::from_utf8(refused.response(b"GET /ws HTTP/1.1\r\n\r\n")).unwrap();
     assert!(text(Refused::Method).contains("\r\nAllow: GET\r\n"));
     let upgrade = text(Refused::UpgradeRequired);
     assert!(upgrade.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));

@@ -87,7 +87,7 @@ impl<S: Default> Engine<S> {
                     Refused::HeadTooLarge => RefusalReason::HeadTooLarge,
                     _ => RefusalReason::BadRequest,
                 };
-                return self.refuse(key, reason, refused.response());
+                return self.refuse(key, reason, refused.response(head));
             }
         };
         if let Err(refusal) = application.admit(self, key, &request) {

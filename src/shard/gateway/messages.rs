@@ -113,6 +113,7 @@ impl Gateway {
     pub(super) fn refuse_call(&mut self, engine: &mut Engine<Session>, call: &Call) {
         if let Some(key) = self.key_of(engine, call.connection) {
             let what = "this node has too many calls under way: try again later";
+            engine.counters().calls_refused.add(u64::from(call.id.is_some()));
             self.fail(
                 engine,
                 key,

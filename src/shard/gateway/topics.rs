@@ -138,9 +138,10 @@ impl Topics {
         let Some(subscriptions) = &mut session.subscriptions else {
             return;
         };
-        let removed = subscriptions.swap_remove(position);
-        // Whoever moved into a hole must be told its new place, in either list.
-        if let Some(moved) = subscriptions.get(position) {
+        // Those behind it move up, for the client is told its topics in the order in which it subscribed them. Whoever
+        // moves must be told its new place, in either list.
+        let removed = subscriptions.remove(position);
+        for (position, moved) in subscriptions.iter().enumerate().skip(position) {
             self.topics[moved.topic as usize].members[moved.position as usize].position = position as u32;
         }
         if subscriptions.is_empty() {

@@ -169,7 +169,7 @@ pub fn headers(call: &Call, node: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(wire::USER, subject::encode(&call.user));
     headers.insert(wire::CONNECTION, call.connection.to_string());
-    headers.insert(wire::NODE, subject::encode(node));
+    headers.insert(wire::NODE, node);
     headers.insert(wire::PATH, &*call.path);
     if let Some(device) = &call.device {
         headers.insert(wire::DEVICE, subject::encode(device));

@@ -229,7 +229,7 @@ pub fn heard(
                 if let Some(namesake) = answer.namesake
                     && let Some(epoch) = super::wire::read_epoch(&namesake.epoch)
                 {
-                    members.remembered(epoch, now_ms.saturating_sub(namesake.age_ms));
+                    members.remembered(epoch, namesake.age_ms, now_ms);
                 }
             }
             (heard, None)

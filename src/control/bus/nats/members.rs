@@ -62,8 +62,9 @@ pub struct Members {
     /// When a node was last heard to leave, or taken for dead.
     gone_ms: Option<u64>,
     name: Name,
-    /// Processes that hold this node's name or come before it, and when they last gave a sign of life.
-    rivals: HashMap<u64, u64>,
+    /// Processes that hold this node's name or come before it, and when they last gave a sign of life: below 0 where that
+    /// was before this node's clock began.
+    rivals: HashMap<u64, i64>,
 }
 
 impl Members {
@@ -137,16 +138,17 @@ impl Members {
         if beat.state == Standing::Gone {
             self.rivals.remove(&epoch);
         } else if is_rival {
-            self.rivals.insert(epoch, now_ms);
+            self.rivals.insert(epoch, now_ms.cast_signed());
             if self.name == Name::Held {
                 self.name = Name::Refused;
             }
         }
     }
 
-    /// Another node remembers that this process, with this node's name, gave a sign of life at `seen_ms`.
-    pub fn remembered(&mut self, epoch: u64, seen_ms: u64) {
+    /// Another node remembers that this process, with this node's name, gave a sign of life `age_ms` ago.
+    pub fn remembered(&mut self, epoch: u64, age_ms: u64, now_ms: u64) {
         if epoch != self.own_epoch {
+            let seen_ms = now_ms.cast_signed().saturating_sub_unsigned(age_ms);
             let seen = self.rivals.entry(epoch).or_insert(seen_ms);
             *seen = seen_ms.max(*seen);
         }
@@ -209,11 +211,12 @@ impl Members {
             return self.name;
         };
         let claiming_ms = now_ms.saturating_sub(since_ms);
-        let age_ms = |seen_ms: &u64| now_ms.saturating_sub(*seen_ms);
-        if claiming_ms >= ANSWERS_WITHIN_MS && self.rivals.values().all(|seen| age_ms(seen) >= FREE_AFTER_MS) {
+        let silent_for = |seen_ms: &i64, ms| seen_ms.saturating_add_unsigned(ms) <= now_ms.cast_signed();
+        let mut rivals = self.rivals.values();
+        if claiming_ms >= ANSWERS_WITHIN_MS && rivals.all(|seen| silent_for(seen, FREE_AFTER_MS)) {
             self.name = Name::Held;
             self.rivals.clear();
-        } else if claiming_ms >= CLAIM_FOR_MS && self.rivals.values().any(|seen| age_ms(seen) < ALIVE_MS) {
+        } else if claiming_ms >= CLAIM_FOR_MS && !self.rivals.values().all(|seen| silent_for(seen, ALIVE_MS)) {
             self.name = Name::Refused;
         }
         self.name

@@ -78,6 +78,7 @@ fn a_full_outbox_refuses_calls_and_keeps_everything_else() {
         [(json!("x"), 503)],
         "and without an id there is nobody to tell"
     );
+    assert_eq!(world.shard.engine.counters().calls_refused.get(), 1);
     world.end();
 }
 
@@ -94,6 +95,7 @@ fn calls_are_refused_once_too_many_notices_wait() {
     world.say(key, json!({"path": "order/create", "id": 2}));
     world.say(key, json!({"path": "ping", "id": 3}));
     assert_eq!(world.statuses(key), [(json!(2), 503), (json!(3), 200)]);
+    assert_eq!(world.shard.engine.counters().calls_refused.get(), 1);
     world.end();
 }
 

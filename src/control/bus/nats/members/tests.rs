@@ -98,9 +98,9 @@ fn a_name_is_free_when_its_holder_says_goodbye() {
 fn a_dead_holder_s_name_is_free_five_seconds_after_its_last_sign() {
     let mut members = members();
     members.claim(10_000);
-    members.remembered(7, 8_000);
-    members.remembered(7, 7_000);
-    members.remembered(OWN, 10_000);
+    members.remembered(7, 2_000, 10_000);
+    members.remembered(7, 3_000, 10_000);
+    members.remembered(OWN, 0, 10_000);
     assert!(matches!(members.name(12_999), Name::Claiming { .. }));
     assert_eq!(members.name(13_000), Name::Held);
     // One whose last sign fell into the claim is waited for a little longer, not refused.
@@ -108,6 +108,18 @@ fn a_dead_holder_s_name_is_free_five_seconds_after_its_last_sign() {
     members.heard(&beat("n1", 8, 0, true), 21_000);
     assert!(matches!(members.name(25_500), Name::Claiming { .. }));
     assert_eq!(members.name(26_000), Name::Held);
+}
+
+#[test]
+fn a_holder_that_died_before_this_process_began_is_waited_for_no_longer_than_that() {
+    let mut members = members();
+    members.claim(10);
+    members.remembered(7, 60_000, 20);
+    assert_eq!(members.name(260), Name::Held);
+    members.claim(1_000);
+    members.remembered(7, 4_000, 1_010);
+    assert!(matches!(members.name(2_009), Name::Claiming { .. }));
+    assert_eq!(members.name(2_010), Name::Held);
 }
 
 #[test]
