@@ -1,7 +1,7 @@
 //! Commands that nobody waits for: they are handed over at once, and where an inbox is full they wait here for room. What
 //! came from the bus waits in a backlog that has a bound; past it whoever offers is told. What is owed (replies,
-//! admissions, reloads) has none: whoever makes it stops while there is much (`owed`). Never blocks; called by the NATS
-//! bus, `places`, `lifecycle`, and by `outbox`, which sends what waits.
+//! admissions, reloads) has none: whoever makes it stops while there is much (`owed`). Never blocks; called by the
+//! buses, `places`, `lifecycle`, and by `outbox`, which sends what waits.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
