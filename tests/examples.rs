@@ -1,5 +1,6 @@
 //! The examples, as a reader runs them: `examples/cluster/run` walks to its end and leaves nothing behind,
-//! the service of `examples/order.rs` answers a client, and `examples/client.rs` is one. `examples/echo.rs` has tests of its own.
+//! the service of `examples/order.rs` answers a client, and `examples/client.rs` is one. `examples/echo.rs` has tests
+//! of its own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "cluster/nats/mod.rs"]

@@ -12,6 +12,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::node;
+use crate::support::client::{UPGRADE, masked, server_frame};
 
 /// Logins under way at once: fewer than any listen queue holds.
 const WINDOW: usize = 128;
@@ -192,9 +193,6 @@ fn run(address: SocketAddr, count: usize, topic: &str, base: Instant, tally: &Ta
     }
 }
 
-const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
 impl Client {
     fn take(&mut self, bytes: &[u8], number: usize, topic: &str, base: Instant, tally: &Tally) {
         self.kept.extend_from_slice(bytes);
@@ -264,29 +262,6 @@ impl Client {
     }
 
     fn send(&mut self, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![0x80 | opcode];
-        if payload.len() < 126 {
-            frame.push(0x80 | payload.len() as u8);
-        } else {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
-        }
-        let mask = [0x12, 0x34, 0x56, 0x78];
-        frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.stream.write_all(&frame).unwrap();
+        self.stream.write_all(&masked(opcode, payload)).unwrap();
     }
-}
-
-/// Opcode, header bytes and payload bytes of the frame that begins here.
-fn server_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
-    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    Some(match second {
-        126 => {
-            let length = u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap());
-            (first & 15, 4, length.into())
-        }
-        127 => panic!("nothing here is that long"),
-        short => (first & 15, 2, short.into()),
-    })
 }

@@ -21,6 +21,8 @@ mod clients;
 mod node;
 mod scenes;
 mod server;
+#[path = "../support/mod.rs"]
+mod support;
 mod wire;
 
 use std::time::Instant;

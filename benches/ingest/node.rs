@@ -1,14 +1,14 @@
 //! The node under measurement: the real binary on a NATS server, its metrics, and the CPU time of its threads.
 
-use std::io::{BufRead, BufReader};
+use std::io::BufRead;
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::time::{Duration, Instant};
 
-use longwire::shard::auth::{Grant, mint};
+use crate::support::binary::{self, SECRET, Started};
+use crate::support::client;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-const SECRET: &str = "a secret for a measurement on loopback";
 
 pub struct Node {
     child: Child,
@@ -41,40 +41,18 @@ impl Cpu {
 impl Node {
     /// Ready when this returns.
     pub fn start(name: &str, nats: SocketAddr, reactors: usize, sets: &[String]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_longwire"))
-            .args(["--set", "server.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0"])
-            .args(["--set", &format!("server.reactors={reactors}")])
-            .args(["--set", &format!("nats.url=nats://{nats}")])
-            .args(["--set", &format!("server.node={name}"), "--set", "timeouts.call=12s"])
-            .args([
-                "--set",
-                &format!("auth.keys=[{{algorithm=\"HS256\",secret=\"{SECRET}\"}}]"),
-            ])
-            .args(sets.iter().flat_map(|set| ["--set", set]))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let (mut address, mut api) = (None, None);
-        let mut line = String::new();
-        while address.is_none() || api.is_none() {
-            line.clear();
-            assert!(
-                log.read_line(&mut line).unwrap() > 0,
-                "the node ended before it listened"
-            );
-            let found = line
-                .split("address=")
-                .nth(1)
-                .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-            if line.contains("websocket listening") {
-                address = found;
-            } else if line.contains("api listening") {
-                api = found;
-            }
-        }
-        // Somebody must go on reading, or the node blocks when it logs; what it warns of is worth seeing.
+        let own = [
+            format!("nats.url=nats://{nats}"),
+            format!("server.node={name}"),
+            "timeouts.call=12s".to_owned(),
+        ];
+        let Started {
+            child,
+            address,
+            api,
+            log,
+        } = binary::start(reactors, &[&own, sets].concat());
+        // What it warns of is worth seeing.
         std::thread::spawn(move || {
             for line in log.lines().map_while(Result::ok) {
                 if line.contains("dropped") || line.contains("ERROR") {
@@ -82,11 +60,7 @@ impl Node {
                 }
             }
         });
-        let node = Self {
-            child,
-            address: address.unwrap(),
-            api: api.unwrap(),
-        };
+        let node = Self { child, address, api };
         let until = Instant::now() + PATIENCE;
         while ureq::get(format!("http://{}/readyz", node.api)).call().is_err() {
             assert!(Instant::now() < until, "the node is not ready");
@@ -195,17 +169,8 @@ impl Metrics {
     }
 }
 
-/// A token of this user that holds for an hour.
+/// A token of this user for all topics.
 pub fn token(user: &str) -> String {
-    let grant = Grant {
-        user: user.to_owned(),
-        ttl_seconds: 3_600,
-        topics: Some(vec!["*".to_owned()]),
-        ..Grant::default()
-    };
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
     let auth = longwire::config::development(SECRET.to_owned()).auth;
-    mint(&auth, &grant, now.as_millis() as u64).unwrap()
+    client::token(&auth, user, Some(vec!["*".to_owned()]))
 }

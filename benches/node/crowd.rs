@@ -6,10 +6,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use longwire::config::settings::Auth;
-use longwire::shard::auth::{Grant, mint};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+
+use crate::support::binary::SECRET;
+use crate::support::client::{UPGRADE, masked, server_frame, token};
 
 /// Handshakes under way at once: fewer than any listen queue holds.
 const WINDOW: usize = 256;
@@ -24,12 +25,12 @@ pub struct Crowd {
 impl Crowd {
     /// Connections that say nothing.
     pub fn start_raw(address: SocketAddr, count: usize) -> Self {
-        Self::start(&["raw", &address.to_string(), &count.to_string(), "-", "-"])
+        Self::start(&["raw", &address.to_string(), &count.to_string(), "-"])
     }
 
     /// Clients `<prefix>0…` that are logged in, each with one device, when this returns.
-    pub fn start_clients(address: SocketAddr, count: usize, prefix: &str, secret: &str) -> Self {
-        Self::start(&["clients", &address.to_string(), &count.to_string(), prefix, secret])
+    pub fn start_clients(address: SocketAddr, count: usize, prefix: &str) -> Self {
+        Self::start(&["clients", &address.to_string(), &count.to_string(), prefix])
     }
 
     fn start(arguments: &[&str]) -> Self {
@@ -116,13 +117,13 @@ struct Client {
 
 /// The clients themselves.
 pub fn run(arguments: &[String]) {
-    let [mode, address, count, prefix, secret] = arguments else {
-        panic!("five arguments")
+    let [mode, address, count, prefix] = arguments else {
+        panic!("four arguments")
     };
     let address: SocketAddr = address.parse().unwrap();
     let count: usize = count.parse().unwrap();
     let raw = mode == "raw";
-    let auth = longwire::config::development(secret.clone()).auth;
+    let auth = longwire::config::development(SECRET.to_owned()).auth;
     let (questions, asked) = mpsc::channel();
     std::thread::spawn(move || {
         for line in std::io::stdin().lines().map_while(Result::ok) {
@@ -182,7 +183,9 @@ pub fn run(arguments: &[String]) {
                         Ok(n) => {
                             tally.bytes += n as u64;
                             if !raw {
-                                client.take(&buffer[..n], &mut tally, || token(&auth, &format!("{prefix}{number}")));
+                                client.take(&buffer[..n], &mut tally, || {
+                                    token(&auth, &format!("{prefix}{number}"), None)
+                                });
                             }
                             if n < buffer.len() {
                                 break;
@@ -203,22 +206,6 @@ pub fn run(arguments: &[String]) {
             println!("{answer}");
         }
     }
-}
-
-const UPGRADE: &[u8] = b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-    Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
-/// A token of this user that holds for an hour.
-pub fn token(auth: &Auth, user: &str) -> String {
-    let grant = Grant {
-        user: user.to_owned(),
-        ttl_seconds: 3_600,
-        ..Grant::default()
-    };
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap();
-    mint(auth, &grant, now.as_millis() as u64).unwrap()
 }
 
 impl Client {
@@ -277,34 +264,6 @@ impl Client {
     }
 
     fn send(&mut self, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![0x80 | opcode];
-        if payload.len() < 126 {
-            frame.push(0x80 | payload.len() as u8);
-        } else {
-            frame.push(0x80 | 126);
-            frame.extend_from_slice(&(payload.len() as u16).to_be_bytes());
-        }
-        let mask = [0x12, 0x34, 0x56, 0x78];
-        frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-        self.stream.write_all(&frame).unwrap();
+        self.stream.write_all(&masked(opcode, payload)).unwrap();
     }
-}
-
-/// Opcode, header bytes and payload bytes of the frame that begins here.
-fn server_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
-    let (&first, &second) = (bytes.first()?, bytes.get(1)?);
-    Some(match second {
-        126 => (
-            first & 15,
-            4,
-            u16::from_be_bytes(bytes.get(2..4)?.try_into().unwrap()) as usize,
-        ),
-        127 => (
-            first & 15,
-            10,
-            u64::from_be_bytes(bytes.get(2..10)?.try_into().unwrap()) as usize,
-        ),
-        short => (first & 15, 2, short as usize),
-    })
 }

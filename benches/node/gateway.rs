@@ -1,62 +1,30 @@
 //! The node under measurement: the real binary with a config of its own, and its API.
 
-use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::support::binary::{self, SECRET, Started};
+use crate::support::client;
 use crate::{Delay, PUSH_BYTES};
 
 pub struct Gateway {
     child: Child,
     address: SocketAddr,
     api: SocketAddr,
-    pub secret: String,
 }
 
 impl Gateway {
     pub fn start(reactors: usize, sets: &[String]) -> Self {
-        let secret = "a secret for a measurement on loopback".to_owned();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_longwire"))
-            .args(["--set", "server.listen=127.0.0.1:0", "--set", "api.listen=127.0.0.1:0"])
-            .args(["--set", &format!("server.reactors={reactors}")])
-            .args([
-                "--set",
-                &format!("auth.keys=[{{algorithm=\"HS256\",secret=\"{secret}\"}}]"),
-            ])
-            .args(sets.iter().flat_map(|set| ["--set", set]))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let (mut address, mut api) = (None, None);
-        let mut line = String::new();
-        while address.is_none() || api.is_none() {
-            line.clear();
-            assert!(
-                log.read_line(&mut line).unwrap() > 0,
-                "the gateway ended before it listened"
-            );
-            let found = line
-                .split("address=")
-                .nth(1)
-                .and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-            if line.contains("websocket listening") {
-                address = found;
-            } else if line.contains("api listening") {
-                api = found;
-            }
-        }
-        // Somebody must go on reading, or the gateway blocks when it logs.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        Self {
+        let Started {
             child,
-            address: address.unwrap(),
-            api: api.unwrap(),
-            secret,
-        }
+            address,
+            api,
+            mut log,
+        } = binary::start(reactors, sets);
+        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Self { child, address, api }
     }
 
     pub fn pid(&self) -> u32 {
@@ -102,7 +70,8 @@ impl Gateway {
 
     /// Pushes to one user who is connected from here, one after the other.
     pub fn push_delays(&self, count: usize) -> Delay {
-        let token = crate::crowd::token(&longwire::config::development(self.secret.clone()).auth, "probe");
+        let auth = longwire::config::development(SECRET.to_owned()).auth;
+        let token = client::token(&auth, "probe", None);
         let (mut socket, _) = tungstenite::client(
             format!("ws://{}/ws", self.address),
             std::net::TcpStream::connect(self.address).unwrap(),

@@ -21,6 +21,8 @@ mod crowd;
 mod floor;
 mod gateway;
 mod proc;
+#[path = "../support/mod.rs"]
+mod support;
 
 use std::time::{Duration, Instant};
 
@@ -125,13 +127,13 @@ fn measure(options: &Options) -> (FloorResult, NodeResult) {
 
     let mut gateway = Gateway::start(options.reactors, &options.sets);
     // What the first few cost (the pool, the allocator's arenas, code pages) is not what each costs.
-    let mut warm = Crowd::start_clients(gateway.address(), 100, "warm", &gateway.secret);
+    let mut warm = Crowd::start_clients(gateway.address(), 100, "warm");
     let before = Usage::of(gateway.pid());
     let mut crowds: Vec<Crowd> = (0..options.connections)
         .step_by(CROWD)
         .map(|first| {
             let count = CROWD.min(options.connections - first);
-            Crowd::start_clients(gateway.address(), count, &format!("user{first}-"), &gateway.secret)
+            Crowd::start_clients(gateway.address(), count, &format!("user{first}-"))
         })
         .collect();
     let logged_in = Usage::of(gateway.pid());

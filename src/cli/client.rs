@@ -1,5 +1,5 @@
-//! `push`, `users`, `kick`, `drain`: the HTTP API from a terminal, and what `why` asks it with. The API's JSON goes to standard output, what it means
-//! in a sentence to standard error.
+//! `push`, `users`, `kick`, `drain`: the HTTP API from a terminal, and what `why` asks it with. The API's JSON goes to
+//! standard output, what it means in a sentence to standard error.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Takes the reactors' notices and sees to each: answers go to their gathers, calls to the bus, claims to the session
-//! policy, history to the recorder. While a reactor has no room for what it is owed nothing more is taken, so the outbox fills and reactors refuse
-//! their clients: that is the bound. Runs as one task of the control thread.
+//! policy, history to the recorder. While a reactor has no room for what it is owed nothing more is taken, so the
+//! outbox fills and reactors refuse their clients: that is the bound. Runs as one task of the control thread.
 
 use std::sync::Arc;
 use std::time::Duration;

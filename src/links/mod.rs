@@ -1,6 +1,7 @@
 //! The links: the only places where threads meet. `channel` is a bounded queue that wakes its reader only if it is
 //! asleep, `doorbell` the flag behind that, `command` what control and the reactors say to each other, `happening` what
-//! of it the flight recorder keeps. Nothing here blocks, and nothing here knows how either side works; `reactor`, `shard` and `control` call it.
+//! of it the flight recorder keeps. Nothing here blocks, and nothing here knows how either side works; `reactor`,
+//! `shard` and `control` call it.
 
 pub mod channel;
 pub mod command;

@@ -10,8 +10,8 @@ use hashbrown::hash_table::Entry;
 
 /// A power of two: the shard is the hash's top bits.
 const SHARDS: usize = 16;
-/// The lower bits of an entry count reactors, of which there are at most 256; 55 bits are left of the hash. Two users of a million share those with a
-/// chance of one in a hundred thousand, and then count as one.
+/// The lower bits of an entry count reactors, of which there are at most 256; 55 bits are left of the hash. Two users of a
+/// million share those with a chance of one in a hundred thousand, and then count as one.
 const COUNT_BITS: u32 = 9;
 
 /// See the top of the file.

@@ -5,7 +5,7 @@ use std::io::IoSlice;
 use super::socket::{Stream, Transfer};
 use super::{
     BULK_WRITES_A_MIXED_TURN, BULK_WRITES_A_TURN, MIXED_FOR_US, REAPS_A_TURN, Reactor, SLICES, SLICES_FEW,
-    URGENT_WRITES_A_TURN, WRITE_BYTES_A_TURN,
+    URGENT_WRITES_A_TURN, WRITE_BYTES_A_TURN, slot_of,
 };
 use crate::links::Wake;
 use crate::shard::{Application, Key, Shard, Urgency};
@@ -47,12 +47,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     /// Writes what is queued for one connection, as far as its socket and its budget take it.
     fn flush(&mut self, key: Key, urgency: Urgency, now_us: u64) {
         let mut budget = WRITE_BYTES_A_TURN;
-        let Some(slot) = self
-            .slots
-            .get_mut(key.index as usize)
-            .and_then(Option::as_mut)
-            .filter(|s| s.generation == key.generation)
-        else {
+        let Some(slot) = slot_of(&mut self.slots, key) else {
             return;
         };
         while slot.writable {

@@ -4,7 +4,7 @@ use mio::{Events, Token};
 
 use super::listener;
 use super::socket::{Stream, Transfer};
-use super::{ACCEPTS_A_TURN, READ_BYTES_A_TURN, Reactor, Slot, WAKER};
+use super::{ACCEPTS_A_TURN, READ_BYTES_A_TURN, Reactor, Slot, WAKER, slot_of};
 use crate::links::Wake;
 use crate::metrics::RefusalReason;
 use crate::shard::{Application, Key, Urgency};
@@ -123,12 +123,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
                 // It says so when it does (`next_readable_again`), and `readable` is still set then.
                 return;
             }
-            let Some(slot) = self
-                .slots
-                .get_mut(key.index as usize)
-                .and_then(Option::as_mut)
-                .filter(|s| s.generation == key.generation)
-            else {
+            let Some(slot) = slot_of(&mut self.slots, key) else {
                 return;
             };
             match slot.stream.read(&mut self.scratch) {

@@ -308,11 +308,17 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     }
 
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot> {
-        self.slots
-            .get_mut(key.index as usize)?
-            .as_mut()
-            .filter(|slot| slot.generation == key.generation)
+        slot_of(&mut self.slots, key)
     }
+}
+
+/// The slot of this connection, if it is still its own. Apart from the reactor, for those who need the shard meanwhile.
+#[inline]
+fn slot_of(slots: &mut [Option<Slot>], key: Key) -> Option<&mut Slot> {
+    slots
+        .get_mut(key.index as usize)?
+        .as_mut()
+        .filter(|slot| slot.generation == key.generation)
 }
 
 /// The token under which the inbox's waker must be registered with a reactor's poll.

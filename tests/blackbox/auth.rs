@@ -33,11 +33,7 @@ fn a_login_is_answered_with_user_connection_node_expiry_and_ping_interval() {
     assert!(!first.is_empty());
     let mut ids = vec![first];
     for _ in 0..20 {
-        let mut client = Client::open(&gateway);
-        let id = client.connect(&token("anna"), Value::Null)["connection"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let (client, id) = Client::login_named(&gateway, "anna");
         assert!(!ids.contains(&id), "{id} was given before");
         ids.push(id);
         client.close();

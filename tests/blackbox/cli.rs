@@ -169,11 +169,7 @@ fn push_reaches_users_topics_and_all() {
 #[test]
 fn users_kick_and_drain_do_what_the_api_does() {
     let mut gateway = Gateway::start("timeouts.drain = \"100ms\"");
-    let mut client = Client::open(&gateway);
-    let id = client.connect(&crate::support::token("anna k."), Value::Null)["connection"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (mut client, id) = Client::login_named(&gateway, "anna k.");
     let (code, stdout, stderr) = cli(&gateway, &["users", "anna k."]);
     assert_eq!(code, 0, "{stderr}");
     assert!(stdout.contains(&id), "{stdout}");

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::support::tokens::now_ms;
-use crate::support::{Client, Gateway, Value, mint, now_s, token, wait_until};
+use crate::support::{Client, Gateway, mint, now_s, wait_until};
 
 #[test]
 fn a_users_connections_are_described() {
@@ -87,11 +87,7 @@ fn deleting_a_user_closes_each_of_the_users_connections_4403() {
 #[test]
 fn deleting_a_connection_closes_that_one_4403() {
     let gateway = Gateway::start("");
-    let mut first = Client::open(&gateway);
-    let id = first.connect(&token("anna"), Value::Null)["connection"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (mut first, id) = Client::login_named(&gateway, "anna");
     let mut second = Client::login(&gateway, "anna");
     assert_eq!(
         gateway.delete(&format!("/v1/connections/{id}")).ok(),
@@ -107,11 +103,7 @@ fn deleting_a_connection_closes_that_one_4403() {
 #[test]
 fn an_unknown_connection_is_404() {
     let gateway = Gateway::start("");
-    let mut client = Client::open(&gateway);
-    let id = client.connect(&token("anna"), Value::Null)["connection"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (mut client, id) = Client::login_named(&gateway, "anna");
     let of_another_process = if id.starts_with('0') {
         id.replacen('0', "1", 1)
     } else {
@@ -133,11 +125,7 @@ fn an_unknown_connection_is_404() {
 #[test]
 fn the_close_of_a_kick_is_logged_with_its_reason_and_connection() {
     let gateway = Gateway::start("");
-    let mut client = Client::open(&gateway);
-    let id = client.connect(&token("anna"), Value::Null)["connection"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let (mut client, id) = Client::login_named(&gateway, "anna");
     gateway.delete("/v1/users/anna").ok();
     assert_eq!(client.closed().0, 4403);
     let line = gateway.log_line(&["kicked", &id]);
@@ -168,11 +156,7 @@ fn the_cluster_is_this_node() {
 fn the_id_of_a_connection_that_has_gone_never_names_the_next_one_in_its_place() {
     let gateway = Gateway::start("server.reactors = 1");
     for _ in 0..20 {
-        let mut gone = Client::open(&gateway);
-        let id = gone.connect(&token("anna"), Value::Null)["connection"]
-            .as_str()
-            .unwrap()
-            .to_owned();
+        let (gone, id) = Client::login_named(&gateway, "anna");
         gone.close();
         gateway.wait_connections("anna", 0);
         let mut next = Client::login(&gateway, "anna");

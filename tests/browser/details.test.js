@@ -2,41 +2,16 @@
 // a push, what became of a user, numbers and names as they were written. `page.test.js` has the views as a whole.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import { launch, open } from "./browser.js";
-import { PATIENCE_MS, client, start, token, until } from "./node.js";
+import { client, start, token, until } from "./node.js";
+import { nodeOf, textOf, visitor, waitFor } from "./visit.js";
 
 const KEY = "a-key-of-the-browser-tests";
 // Right-to-left override: what follows it is shown the other way round.
 const OVERRIDE = "\u202e";
 
-let browser;
-
-before(async () => (browser = await launch()));
-after(() => browser?.close());
-
-// Opens a page; the test fails for whatever the page complains of, but for what `expected` matches.
-async function visit(t, url, { expected, ...options } = {}) {
-  const visited = await open(browser, url, options);
-  visited.page.setDefaultTimeout(PATIENCE_MS);
-  t.after(async () => {
-    await visited.context.close();
-    const complaints = visited.complaints.filter((text) => !expected?.test(text));
-    assert.deepEqual(complaints, [], "the page complains of nothing");
-  });
-  return visited.page;
-}
-
-const waitFor = (page, selector, text) => page.locator(selector).filter({ hasText: text }).first().waitFor();
-const textOf = (page, selector) => page.locator(selector).first().innerText();
-
-function nodeOf(options) {
-  const held = {};
-  before(async () => (held.node = await start(options)));
-  after(() => held.node?.stop());
-  return held;
-}
+const visit = visitor();
 
 describe("users", () => {
   const held = nodeOf();

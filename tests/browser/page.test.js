@@ -3,41 +3,16 @@
 // `npm ci --ignore-scripts && node --test`.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 
-import { launch, open } from "./browser.js";
-import { PATIENCE_MS, ask, client, push, start, token, until } from "./node.js";
+import { faults } from "./faults.js";
+import { ask, client, push, start, token, until } from "./node.js";
+import { nodeOf, textOf, visitor, waitFor } from "./visit.js";
 
 const KEY = "a-key-of-the-browser-tests";
 const NARROW = { width: 375, height: 800 };
 
-let browser;
-
-before(async () => (browser = await launch()));
-after(() => browser?.close());
-
-// Opens a page; the test fails for whatever the page complains of, but for what `expected` matches.
-async function visit(t, url, { expected, ...options } = {}) {
-  const visited = await open(browser, url, options);
-  visited.page.setDefaultTimeout(PATIENCE_MS);
-  t.after(async () => {
-    await visited.context.close();
-    const complaints = visited.complaints.filter((text) => !expected?.test(text));
-    assert.deepEqual(complaints, [], "the page complains of nothing");
-  });
-  return visited.page;
-}
-
-const waitFor = (page, selector, text) => page.locator(selector).filter({ hasText: text }).first().waitFor();
-const textOf = (page, selector) => page.locator(selector).first().innerText();
-
-// A node for a group of tests.
-function nodeOf(options) {
-  const held = {};
-  before(async () => (held.node = await start(options)));
-  after(() => held.node?.stop());
-  return held;
-}
+const visit = visitor();
 
 // A node that does not keep a history answers 404, which the browser reports whatever the page does with it.
 const NO_HISTORY = /404.*\/history/;
@@ -408,47 +383,3 @@ describe("a node that goes", () => {
     await waitFor(page, "#cluster", "draining");
   });
 });
-
-// Runs in the page: what scrolls sideways, what has no name, text that cannot be read on what it stands on.
-function faults() {
-  const found = [];
-  const root = document.documentElement;
-  if (root.scrollWidth > innerWidth) {
-    for (const element of document.querySelectorAll("main *, header *")) {
-      if (element.getBoundingClientRect().right > innerWidth + 0.5) found.push(`too wide: ${element.outerHTML.slice(0, 80)}`);
-    }
-    found.push(`${root.scrollWidth} wide on ${innerWidth}`);
-  }
-  const visible = (element) => element.checkVisibility();
-  for (const element of document.querySelectorAll("input, textarea, button, a")) {
-    const named = element.labels?.length || element.ariaLabel || element.textContent.trim();
-    if (visible(element) && !named) found.push(`without a name: ${element.outerHTML}`);
-  }
-  const ids = [...document.querySelectorAll("[id]")].map((element) => element.id);
-  for (const id of ids) if (ids.indexOf(id) !== ids.lastIndexOf(id)) found.push(`twice: ${id}`);
-
-  // WCAG 2.1, 1.4.3: 4.5 to 1. A canvas turns every notation of a colour into its bytes.
-  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  const over = (colours) => {
-    canvas.clearRect(0, 0, 1, 1);
-    for (const colour of colours) {
-      canvas.fillStyle = colour;
-      canvas.fillRect(0, 0, 1, 1);
-    }
-    const [r, g, b] = [...canvas.getImageData(0, 0, 1, 1).data].map((byte) => {
-      const share = byte / 255;
-      return share <= 0.03928 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4;
-    });
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-  };
-  for (const element of document.querySelectorAll("main *, header *")) {
-    const text = [...element.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim());
-    if (!text || !visible(element) || element.disabled || element.namespaceURI.endsWith("svg")) continue;
-    const grounds = [];
-    for (let at = element; at; at = at.parentElement) grounds.unshift(getComputedStyle(at).backgroundColor);
-    const [a, b] = [over(grounds), over([...grounds, getComputedStyle(element).color])].sort((x, y) => y - x);
-    const contrast = (a + 0.05) / (b + 0.05);
-    if (contrast < 4.5) found.push(`contrast ${contrast.toFixed(1)}: ${element.outerHTML.slice(0, 80)}`);
-  }
-  return found;
-}

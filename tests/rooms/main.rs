@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use paths::{Used, read};
-use walls::{Grant, OPEN, ROOMS};
+use walls::{FRONT_DOOR, Grant, INNER, OPEN, ROOMS};
 
 fn is_or_is_below(path: &str, start: &str) -> bool {
     path.strip_prefix(start)
@@ -33,6 +33,11 @@ fn violations(module: &[&str], source: &str, crates: &BTreeSet<String>) -> Vec<S
         )];
     };
     let part = module[1..].join("::");
+    let whole = module.join("::");
+    let inner: Vec<_> = INNER
+        .iter()
+        .filter(|inner| is_or_is_below(&whole, inner.part))
+        .collect();
     let mut wrong = Vec::new();
     for Used { line, path } in read(source, module).used {
         let text = path.join("::");
@@ -49,6 +54,10 @@ fn violations(module: &[&str], source: &str, crates: &BTreeSet<String>) -> Vec<S
         } else {
             None
         };
+        let behind = inner
+            .iter()
+            .find(|inner| inner.never.iter().any(|never| is_or_is_below(&text, never)));
+        let complaint = complaint.or(behind.map(|inner| format!("{} may never use it", inner.part)));
         wrong.extend(complaint.map(|complaint| format!("line {line}: {text}: {complaint}")));
     }
     wrong
@@ -133,6 +142,40 @@ fn no_room_reaches_through_a_wall() {
         "only {looked_at} paths were found in src/: the reader is broken"
     );
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_wall_stands_somewhere_and_has_no_hole_that_nobody_needs() {
+    let mut files = Vec::new();
+    rust_files(&root().join("src"), &mut files);
+    let used: Vec<(Vec<String>, Vec<Used>)> = files
+        .iter()
+        .map(|file| {
+            let module = module_of(file);
+            let own: Vec<&str> = module.iter().map(String::as_str).collect();
+            let used = read(&std::fs::read_to_string(file).unwrap(), &own).used;
+            (module, used)
+        })
+        .collect();
+    for room in ROOMS.iter().filter(|room| room.rooms != FRONT_DOOR) {
+        let rooms = room.rooms.iter().map(|grant| (grant, "crate::"));
+        let crates = room.crates.unwrap_or_default().iter().map(|grant| (grant, ""));
+        for (grant, before) in rooms.chain(crates) {
+            let (Grant::Everywhere(what) | Grant::In(_, what)) = grant;
+            let what = format!("{before}{what}");
+            let needed = used
+                .iter()
+                .filter(|(module, _)| module[0] == room.name)
+                .any(|(_, used)| used.iter().any(|used| is_or_is_below(&used.path.join("::"), &what)));
+            assert!(needed, "{} may use {what}, and nothing in it does", room.name);
+        }
+    }
+    for inner in INNER {
+        let is_there = used
+            .iter()
+            .any(|(module, _)| is_or_is_below(&module.join("::"), inner.part));
+        assert!(is_there, "{} is nowhere", inner.part);
+    }
 }
 
 #[track_caller]
@@ -223,6 +266,17 @@ fn a_made_up_violation_is_found_wherever_it_hides() {
         "use crate::shard as s;\nuse crate::links::*;\nfn f() { mio::Poll::new(); }",
         &[1, 3],
     );
+    check(
+        &["shard", "engine", "input"],
+        "use super::super::gateway::Gateway;\nuse crate::shard::outbound::Frame;",
+        &[1],
+    );
+    check(
+        &["control", "bus", "nats"],
+        "use axum::Router;\nuse async_nats::Client;",
+        &[1],
+    );
+    check(&["control", "sessions", "rule"], "use tokio::time::sleep;", &[1]);
     check(&["metrics", "counters"], "use crate::node::Shared;", &[1]);
     check(&["metrics", "render"], "use crate::node::Shared;", &[]);
     check(

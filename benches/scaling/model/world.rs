@@ -1,26 +1,20 @@
-//! The nodes, the bus between them, the clients, and what goes wrong: events in the order of one true time that no node
-//! knows. Beside the nodes it keeps the truth (which device is logged in where), and holds every push against it. Called
-//! by the bench and by the tests through `run`.
+//! The nodes, the bus between them (`bus`), the clients (`clients`), and what goes wrong: events in the order of one true
+//! time that no node knows. Beside the nodes it keeps the truth (which device is logged in where), and holds every push
+//! against it. Called by the bench and by the tests through `run`.
 
+mod bus;
 mod clients;
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
-use super::directory::{Announcement, Directory, Node, Route, Snapshot, User};
+use super::directory::{Directory, Node, Route, User};
 use super::{Micros, Outcome, Parameters};
+use bus::Message;
 
 const SECOND_US: f64 = 1_000_000.0;
 /// Devices of a node that crashed come back within this.
 const RECONNECT_US: u64 = 2_000_000;
-
-#[derive(Clone, Debug)]
-enum Message {
-    Announcement(Arc<Announcement>),
-    WantSnapshot,
-    Snapshot(Arc<Snapshot>),
-}
 
 #[derive(Debug)]
 enum Event {
@@ -289,82 +283,6 @@ impl World {
         }
         let after_us = self.rng.u64(0..self.p.faults.crash_ms * 2_000);
         self.file(after_us, Event::Start(node));
-    }
-
-    fn tick(&mut self, node: Node, process: u32) {
-        let member = &mut self.members[node];
-        if member.process != process {
-            return;
-        }
-        let clock_us = member.clock_us(self.now_us);
-        let Some(directory) = &mut member.directory else { return };
-        let mut wants = Vec::new();
-        let told = directory.tick(clock_us, &mut wants);
-        self.file(self.p.timing.batch_us, Event::Tick(node, process));
-        for to in wants {
-            self.outcome.directed.told += 1;
-            self.send(node, to, Message::WantSnapshot);
-        }
-        if let Some(told) = told.map(Arc::new) {
-            self.outcome.directed.told += 1;
-            for to in 0..self.members.len() {
-                if to != node {
-                    self.send(node, to, Message::Announcement(Arc::clone(&told)));
-                }
-            }
-        }
-        self.answer_logins(node);
-    }
-
-    fn send(&mut self, from: Node, to: Node, message: Message) {
-        if self.members[from].is_cut || self.members[to].is_cut || self.rng.f64() < self.p.faults.loss {
-            return;
-        }
-        let jitter_us = -self.rng.f64().max(1e-9).ln() * self.p.jitter_us as f64;
-        let way = from * self.members.len() + to;
-        let at_us = (self.now_us + self.p.latency_us + jitter_us as Micros)
-            .max(self.last_arrival_us[way])
-            .max(self.members[to].stalled_until_us + 1);
-        self.last_arrival_us[way] = at_us;
-        self.file(at_us - self.now_us, Event::Arrive { from, to, message });
-    }
-
-    fn arrive(&mut self, from: Node, to: Node, message: &Message) {
-        let clock_us = self.members[to].clock_us(self.now_us);
-        if !self.is_reachable(to) {
-            return;
-        }
-        let stalled_until_us = self.members[to].stalled_until_us;
-        let Some(directory) = &mut self.members[to].directory else {
-            return;
-        };
-        if stalled_until_us > self.now_us {
-            // The stall began while it was on the way. What was sent later comes a moment later: the order stays.
-            let (after_us, message) = (stalled_until_us - self.now_us, message.clone());
-            self.file(after_us, Event::Arrive { from, to, message });
-            return;
-        }
-        let counts = &mut self.outcome.directed;
-        counts.heard_told += 1;
-        match message {
-            Message::Announcement(told) => {
-                counts.entries += (told.joins.len() + told.leaves.len()) as u64;
-                counts.heard += told.heard.len() as u64;
-                directory.on_announcement(clock_us, told);
-                self.answer_logins(to);
-            }
-            Message::WantSnapshot => {
-                if let Some(snapshot) = directory.snapshot() {
-                    counts.told += 1;
-                    self.outcome.snapshots += 1;
-                    self.send(to, from, Message::Snapshot(Arc::new(snapshot)));
-                }
-            }
-            Message::Snapshot(snapshot) => {
-                counts.entries += snapshot.users.len() as u64;
-                directory.on_snapshot(snapshot);
-            }
-        }
     }
 
     /// A push by the API of this node, in both modes: what it costs, and in the directed mode whom it misses.

@@ -1,8 +1,8 @@
 //! Line plots as inline SVG: axes, ticks, lines with gaps, values on hover without any script.
 //!
-//! Owns how a plot is drawn. Colours are classes (`line0` to `line3`) that the page's style gives a value for light and dark.
-//! Drawn by hand, not with plotters, because a plotters chart has fixed colours and fonts: it cannot follow the reader's
-//! light or dark. Pure; every text is escaped here. Called by [`super::html`].
+//! Owns how a plot is drawn. Colours are classes (`line0` to `line3`) that the page's style gives a value for light and
+//! dark. Drawn by hand, not with plotters, because a plotters chart has fixed colours and fonts: it cannot follow the
+//! reader's light or dark. Pure; every text is escaped here. Called by [`super::html`].
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! The bus: how a node reaches connections wherever they are, and the services behind it. One trait; `local` is the bus
-//! of a node on its own, `nats` that of a cluster. A bus is told what to do by the HTTP API and by `outbox`; it hands what is for this node's own
-//! connections to the router. It knows nothing of HTTP.
+//! of a node on its own, `nats` that of a cluster. A bus is told what to do by the HTTP API and by `outbox`; it hands
+//! what is for this node's own connections to the router. It knows nothing of HTTP.
 
 mod local;
 mod nats;

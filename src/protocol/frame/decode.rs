@@ -1,6 +1,6 @@
 //! The decoder of one client's frames. Works on the reactor's scratch buffer: what is there whole is unmasked in place
 //! and lent out, only an incomplete tail is kept. Never reserves what a header announces, never answers, knows no close
-//! handshake. Called by the session with every read.
+//! handshake. Called by the engine with every read.
 
 use std::borrow::Cow;
 use std::mem;

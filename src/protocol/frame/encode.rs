@@ -30,15 +30,6 @@ where
     frame
 }
 
-/// Appends a whole frame to `out`.
-pub fn encode_into(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
-    debug_assert!(!opcode.is_control() || payload.len() <= MAX_CONTROL_BYTES);
-    let (header, header_bytes) = write_server_header(opcode, payload.len());
-    out.reserve(header_bytes + payload.len());
-    out.extend_from_slice(&header[..header_bytes]);
-    out.extend_from_slice(payload);
-}
-
 /// A text frame that any number of connections can share. `payload` must be UTF-8.
 pub fn encode_text(payload: &[u8]) -> Bytes {
     encode(Opcode::Text, payload).into()

@@ -1,6 +1,6 @@
 //! WebSocket frames (RFC 6455 section 5): the client's are decoded in place out of whatever bytes have arrived, the
 //! gateway's are encoded into one allocation of the exact size. Knows nothing of messages' meaning, never answers a
-//! frame, never closes anything: the session does.
+//! frame, never closes anything: the engine does.
 
 mod decode;
 mod encode;
@@ -12,7 +12,7 @@ mod utf8;
 mod tests;
 
 pub use decode::{Decoder, Event, Rules};
-pub use encode::{encode, encode_close, encode_into, encode_parts, encode_text};
+pub use encode::{encode, encode_close, encode_parts, encode_text};
 pub use mask::unmask;
 
 /// What kind of frame it is (RFC 6455 section 5.2).

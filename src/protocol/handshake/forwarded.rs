@@ -1,4 +1,4 @@
-//! Whose connection it is when a proxy made it. Called by the session when the peer is a trusted proxy.
+//! Whose connection it is when a proxy made it. Called by the gateway when the peer is a trusted proxy.
 
 use std::net::{IpAddr, SocketAddr};
 

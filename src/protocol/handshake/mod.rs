@@ -1,6 +1,6 @@
 //! The HTTP request that opens a WebSocket (RFC 6455 section 4.2): finding its end, reading it, answering it. Decides
-//! only what the request itself decides; origins, limits and draining are the session's. Nothing is kept here between
-//! two reads but a number that the session holds.
+//! only what the request itself decides; origins, limits and draining are the application's. Nothing is kept here
+//! between two reads but a number that the engine holds.
 
 use std::mem::MaybeUninit;
 

@@ -1,5 +1,5 @@
-//! What a request to open a WebSocket is answered with. Called by the session, and by the reactor where it refuses a
-//! connection before there is a session.
+//! What a request to open a WebSocket is answered with. Called by the engine; what the reactor says without a free
+//! descriptor is its own.
 
 use tungstenite::handshake::derive_accept_key;
 

@@ -1,5 +1,5 @@
 //! The JSON of messages: what a client sends is read without copying it, what it gets is written straight into a frame.
-//! Knows shapes and names, not what they do. Called by the session, and by control for replies and pushes.
+//! Knows shapes and names, not what they do. Called by the gateway, and by control for replies and pushes.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What clients get: replies, each a whole WebSocket frame, and pushes. Called by the session and by control.
+//! What clients get: replies, each a whole WebSocket frame, and pushes. Called by the gateway and by control.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,6 +1,6 @@
 //! Turns a token into claims: which key may check it, whether its signature holds, what it grants and until when.
 //! Owns the verification keys. Never reads a clock (time is passed in), a file or a socket, and never puts a token or
-//! a secret into an error. The session calls `verify`, start-up and reload call `Verifier::new`, the command line
+//! a secret into an error. The gateway calls `verify`, start-up and reload call `Verifier::new`, the command line
 //! calls `mint`. Only this room uses jsonwebtoken.
 
 mod claims;

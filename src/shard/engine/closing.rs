@@ -29,16 +29,7 @@ impl<S> Engine<S> {
             Stage::Handshake => self.lost(key, reason),
             Stage::Unauthenticated | Stage::Open => {
                 let queued_bytes = connection.queued_bytes();
-                let close = Frame::plain(frame::encode_close(code, text));
-                self.begin_closing(
-                    key,
-                    End {
-                        reason,
-                        code,
-                        queued_bytes,
-                    },
-                    close,
-                );
+                self.say_close(key, reason, code, text, queued_bytes);
             }
             Stage::Closing | Stage::Dead => {}
         }
@@ -50,18 +41,20 @@ impl<S> Engine<S> {
         let Some(connection) = self.get(key).filter(|connection| connection.is_live()) else {
             return;
         };
-        let (code, queued_bytes) = (reason.code(), connection.queued_bytes());
+        let queued_bytes = connection.queued_bytes();
         self.drop_unwritten(key.index);
+        self.say_close(key, reason, reason.code(), text, queued_bytes);
+    }
+
+    /// `queued_bytes` are what waited when the end was decided.
+    fn say_close(&mut self, key: Key, reason: CloseReason, code: u16, text: &str, queued_bytes: usize) {
         let close = Frame::plain(frame::encode_close(code, text));
-        self.begin_closing(
-            key,
-            End {
-                reason,
-                code,
-                queued_bytes,
-            },
-            close,
-        );
+        let end = End {
+            reason,
+            code,
+            queued_bytes,
+        };
+        self.begin_closing(key, end, close);
     }
 
     /// The code is what the close frame says, or what the peer's said where this one answers it.

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::broadcast::Counts;
-use super::login::PermissionSets;
+use super::permissions::PermissionSets;
 use super::{Gateway, Session, connections_max, rules, users};
 use crate::config::Settings;
 use crate::links::{Command, ConnectionInfo, Notice, SlowConnection, Target, Ticket, UserName};

@@ -1,6 +1,7 @@
 //! What the flight recorder is told: happenings are gathered over some turns and handed to control together, behind
-//! everything else that control is told, so that a storm of logins does not wake it for each. What control has no room for is counted and forgotten: nobody waits for the recorder, no
-//! login and no push. An idle connection costs nothing here. Used by the gateway alone.
+//! everything else that control is told, so that a storm of logins does not wake it for each. What control has no room
+//! for is counted and forgotten: nobody waits for the recorder, no login and no push. An idle connection costs nothing
+//! here. Used by the gateway alone.
 
 use super::{Gateway, Session};
 use crate::links::{Happening, Kicker, What};

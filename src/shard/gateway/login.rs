@@ -2,15 +2,13 @@
 //! `connect` and for a token on any other message.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::permissions::Permissions;
 use super::{Gateway, Session, users};
-use crate::config::settings::Auth;
 use crate::links::{Notice, What};
 use crate::metrics::{AuthResult, CloseReason};
 use crate::protocol::message::{self, Connected, ErrorCode, Incoming, Token};
-use crate::protocol::subject::Patterns;
 use crate::shard::auth::{Claims, TokenError};
 use crate::shard::connection::{Key, Stage};
 use crate::shard::engine::{Engine, Urgency};
@@ -19,86 +17,6 @@ use crate::shard::{Flow, NEVER};
 
 /// Refused tokens after which the connection is closed.
 const AUTH_FAILURES_MAX: u8 = 3;
-
-/// What a token lets its connection do.
-#[derive(Debug, Default)]
-pub(super) struct Permissions {
-    pub paths: Patterns,
-    pub topics: Patterns,
-    /// The claims that they were made from, to find them again.
-    claims: Option<PermissionClaims>,
-}
-
-type PermissionClaims = (Option<Vec<String>>, Option<Vec<String>>);
-
-/// Every different set of permissions, once: a product's tokens carry a handful of them.
-pub(super) struct PermissionSets {
-    default: Rc<Permissions>,
-    default_paths: Vec<String>,
-    default_topics: Vec<String>,
-    sets: HashMap<PermissionClaims, Rc<Permissions>, foldhash::fast::RandomState>,
-}
-
-impl PermissionSets {
-    pub fn new(auth: &Auth) -> Self {
-        let paths = auth.default_paths.iter().map(String::as_str).collect();
-        let topics = auth.default_topics.iter().map(String::as_str).collect();
-        Self {
-            default: Rc::new(Permissions {
-                paths,
-                topics,
-                claims: None,
-            }),
-            default_paths: auth.default_paths.clone(),
-            default_topics: auth.default_topics.clone(),
-            sets: HashMap::default(),
-        }
-    }
-
-    pub fn len(&self) -> usize {
-        self.sets.len()
-    }
-
-    fn get(&mut self, claims: PermissionClaims) -> Rc<Permissions> {
-        if claims.0.is_none() && claims.1.is_none() {
-            return self.default.clone();
-        }
-        let (default_paths, default_topics) = (&self.default_paths, &self.default_topics);
-        let set = self.sets.entry(claims).or_insert_with_key(|claims| {
-            let paths = claims
-                .0
-                .as_ref()
-                .unwrap_or(default_paths)
-                .iter()
-                .map(String::as_str)
-                .collect();
-            let topics = claims
-                .1
-                .as_ref()
-                .unwrap_or(default_topics)
-                .iter()
-                .map(String::as_str)
-                .collect();
-            Rc::new(Permissions {
-                paths,
-                topics,
-                claims: Some(claims.clone()),
-            })
-        });
-        set.clone()
-    }
-
-    /// A connection does not need them any more; the last one takes the set with it.
-    pub fn give_back(&mut self, permissions: Rc<Permissions>) {
-        // Two: this one and the map's. After a reload the map may hold another set of these claims.
-        if let Some(claims) = &permissions.claims
-            && Rc::strong_count(&permissions) == 2
-            && self.sets.get(claims).is_some_and(|set| Rc::ptr_eq(set, &permissions))
-        {
-            self.sets.remove(claims);
-        }
-    }
-}
 
 /// A login that waits for the session policy's word.
 pub(super) struct Login {

@@ -128,6 +128,14 @@ impl Client {
         reply["body"].take()
     }
 
+    /// Logged in as this user, and the name of the connection.
+    #[track_caller]
+    pub fn login_named(gateway: &Gateway, user: &str) -> (Self, String) {
+        let mut client = Self::open(gateway);
+        let body = client.connect(&token(user), Value::Null);
+        (client, body["connection"].as_str().unwrap().to_owned())
+    }
+
     #[track_caller]
     pub fn send_text(&mut self, text: impl Into<String>) {
         self.socket.send(Message::text(text.into())).unwrap();

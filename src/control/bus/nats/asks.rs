@@ -9,10 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use super::gathers::Gather;
 use super::publisher::{Kind, Refused};
-use super::{ANSWERS_WITHIN, Core, Nodes, Push, Report, wire};
+use super::{Core, wire};
+use crate::control::bus::{Nodes, Push, Report};
 use crate::control::router::{Audience, Unanswered};
 use crate::protocol::subject;
 
+/// How long the other nodes may take to answer.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 /// How often a full queue is tried again.
 const ROOM_RETRY: Duration = Duration::from_millis(1);
 /// What the names of a push for several users take in one message at most, in bytes.

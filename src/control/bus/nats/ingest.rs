@@ -21,19 +21,12 @@ use super::members::Heard;
 use super::publisher::Kind;
 use super::{Core, claims, join, wire};
 use crate::control::gather::Gather;
-use crate::control::history;
 use crate::control::router::Addressee;
 use crate::links::Kicker;
 use crate::protocol::{frame, subject};
 
 /// How long the reactors may take to answer for a report.
 const REACTORS_ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// A part of a node's answer to a look-up is about this many bytes.
-const ANSWER_PART_BYTES: usize = 128 * 1024;
-/// What such a part has beside the connections: braces, and the node's name.
-const PART_SLACK_BYTES: usize = 2 * 1024;
-/// The longest event as JSON: names of 64 bytes, each of which may be six in JSON, twice, and 400 bytes of the rest.
-const HISTORY_EVENT_BYTES_MAX: usize = 1_200;
 
 /// What of the bus's messages did not reach the reactors, by why; each is a total.
 #[derive(Default)]
@@ -263,11 +256,6 @@ impl Core {
         }
     }
 
-    fn answer_closed(&self, reply: Subject, closed: u64) {
-        let node = &self.own.node;
-        self.answer(reply, &wire::KickReport { node, closed });
-    }
-
     /// An answer to something that this node asked: the last token says what.
     fn answered(&self, message: &Message) {
         let Some((_, token)) = message.subject.rsplit_once('.') else {
@@ -335,78 +323,6 @@ impl Core {
                 }
             }
             _ => self.heard_of_nodes(&message),
-        }
-    }
-
-    /// What a part of an answer may take: each is a message of its own, which NATS must take.
-    fn part_bytes(&self) -> usize {
-        let most = self.client.max_payload().min(ANSWER_PART_BYTES);
-        most.saturating_sub(PART_SLACK_BYTES)
-    }
-
-    async fn find(self: Arc<Self>, find: wire::Find, reply: Subject) {
-        // No answer: whoever asked counts this node among those that did not answer.
-        let Ok(found) = self.router.find_user(&find.user).await else {
-            return;
-        };
-        let part_bytes = self.part_bytes();
-        let mut answer = wire::FindAnswer {
-            node: self.own.node.clone(),
-            connections: Vec::new(),
-            more: true,
-        };
-        let mut bytes = 0;
-        for info in found {
-            let mut connection = wire::WireConnection::from(info);
-            let size = connection.cut_to(part_bytes);
-            if bytes + size > part_bytes {
-                if !self.answer(reply.clone(), &answer) {
-                    return;
-                }
-                answer.connections.clear();
-                bytes = 0;
-            }
-            bytes += size;
-            answer.connections.push(connection);
-        }
-        answer.more = false;
-        self.answer(reply, &answer);
-    }
-
-    fn answer_history(&self, question: &history::Question, reply: Subject) {
-        let history::Answer {
-            mut events,
-            since_ms,
-            more: older,
-        } = self.history.recall(question);
-        let part_events = (self.part_bytes() / HISTORY_EVENT_BYTES_MAX).max(1);
-        loop {
-            let rest = events.split_off(events.len().min(part_events));
-            let answer = wire::HistoryAnswer {
-                node: self.own.node.clone(),
-                events,
-                since_ms,
-                older,
-                more: !rest.is_empty(),
-            };
-            // A part that is not taken: whoever asked counts this node among those that did not answer.
-            if !self.answer(reply.clone(), &answer) || rest.is_empty() {
-                return;
-            }
-            events = rest;
-        }
-    }
-
-    async fn close(self: Arc<Self>, close: wire::Close, reply: Subject) {
-        let Some(connection) = close
-            .connection()
-            .filter(|connection| connection.epoch == self.own.epoch)
-        else {
-            return;
-        };
-        let text = close.text.as_str().into();
-        if let Ok(closed) = self.router.kick_connection(connection, close.code, &text).await {
-            self.answer_closed(reply, closed);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Seeded simulation: several registries that exchange messages over a bus that delays, loses, repeats and reorders them,
 //! with partitions, crashes and clocks that disagree. After quiet all must agree, and the policy must hold.
 
+mod checks;
 mod world;
 
 use world::{DELAY_US, Weather, World};
