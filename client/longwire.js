@@ -6,6 +6,7 @@ const TICK_MS = 1_000;
 const GAP_MS = 6_000; // a tick this late: the machine slept
 const ATTEMPT_MS = 15_000; // from the socket to the login
 const TOKEN_MS = 30_000;
+const FRESH_MS = 5_000; // the machine may sleep on the way to the login
 const PONG_MS = 10_000;
 const WAKE_PONG_MS = 5_000; // after sleep
 const PROVED_MS = 10_000; // held this long, it resets the back-off
@@ -307,7 +308,7 @@ export class Longwire {
       const later = why.status === 429 || why.status >= 500;
       if (later || (why.reason === "token_not_yet_valid" && this.#failures < 5)) {
         return this.#lost(link, why);
-      } else if (why.status === 401 && link.old) {
+      } else if (why.status === 401 && (link.old || Date.now() - this.#tokenAt > FRESH_MS)) {
         clearTimeout(link.timer);
         this.#token = null;
         this.#why = "refused";

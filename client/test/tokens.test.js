@@ -277,6 +277,20 @@ test("close() does not wait for a token that never comes", async () => {
   assert.equal(world.timers, 0);
 });
 
+test("a fresh token that ran out on the way to its login is followed by another", async () => {
+  const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  world.socket.end(4410, "token_expired");
+  await world.pass(500);
+  assert.equal(asked.length, 2);
+  await world.sleep(7_200_000); // as the socket opened
+  world.socket.open();
+  await refuse(world, 401, "token_expired");
+  assert.deepEqual(asked, ["first", "expiring", "refused"]);
+  await acceptLogin(world);
+  assert.equal(wire.state, "open");
+  wire.close();
+});
+
 test("a clock that is set back delays no renewal", async () => {
   const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
   await world.pass(10_000);
