@@ -44,8 +44,9 @@ export async function lookUp(user) {
 function show({ user, online, connections, nodes }) {
   by("user-card").hidden = false;
   by("user-title").textContent = user;
-  by("user-badge").textContent = online ? "online" : "offline";
-  by("user-badge").className = `badge ${online ? "good" : ""}`;
+  // `nodes` is there if one did not answer.
+  by("user-badge").textContent = online ? "online" : nodes ? "not known" : "offline";
+  by("user-badge").className = `badge ${online ? "good" : nodes ? "warn" : ""}`;
   by("user-missing").textContent = nodes
     ? `Only ${nodes.answered} of ${plural(nodes.asked, "node")} answered: there may be more.`
     : "";
@@ -59,12 +60,12 @@ function show({ user, online, connections, nodes }) {
         "tr",
         {},
         cell("Device", it.device ?? "–", { class: "name" }),
-        cell("Node", it.node),
-        cell("Address", it.remote ?? "–"),
+        cell("Node", it.node, { class: "long" }),
+        cell("Address", it.remote ?? "–", { class: "long" }),
         cell("Here for", passes(`since ${day(it.since_ms)}`, () => duration(Date.now() - it.since_ms))),
         cell("Token", expiry(it.expires_at)),
-        cell("Topics", it.topics.length ? it.topics.join(", ") : "none"),
-        cell("Connection", el("code", {}, it.connection)),
+        cell("Topics", it.topics.length ? it.topics.join(", ") : "none", { class: "long" }),
+        cell("Connection", el("code", {}, it.connection), { class: "long" }),
         cell(
           "",
           el(
@@ -80,7 +81,7 @@ function show({ user, online, connections, nodes }) {
         ),
       ),
     ),
-    "No connection on any node.",
+    nodes ? "No connection on those that answered." : "No connection on any node.",
   );
 }
 
@@ -121,7 +122,7 @@ async function showHistory(user) {
     [...events]
       .sort((a, b) => b.at_ms - a.at_ms)
       .map(({ at_ms, event, ...facts }) =>
-        el("tr", {}, cell("When", day(at_ms)), cell("What", String(event), { class: "name" }), cell("More", inWords(facts))),
+        el("tr", {}, cell("When", day(at_ms)), cell("What", String(event), { class: "name" }), cell("More", inWords(facts), { class: "long" })),
       ),
     "Nothing is known of this user.",
   );
