@@ -277,7 +277,8 @@ export class Longwire {
       link.timer = setTimeout(() => reject(new Error("token() takes too long")), TOKEN_MS);
     });
     try {
-      const token = (await Promise.race([this.#options.token(this.#why), late]))?.trim();
+      const found = await Promise.race([this.#options.token(this.#why), late]);
+      const token = typeof found === "string" ? found.trim() : found;
       if (link !== this.#link) return false;
       if (!token) return this.#finish({ reason: "no_token" });
       if (!JWT.test(token)) throw new Error("token() gave something that is no JWT");

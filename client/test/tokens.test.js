@@ -197,7 +197,7 @@ test("a kept token that has expired is followed by a fresh one", async () => {
 });
 
 test("an error page is no token: the backend is asked again after a wait", async () => {
-  for (const page of ["<html>502 Bad Gateway</html>", "a.b", "a.b.c.d", "not found"]) {
+  for (const page of ["<html>502 Bad Gateway</html>", "a.b", "a.b.c.d", "not found", { token: "a.b.c" }, 7]) {
     const { wire, states } = makeClient(world, { token: async () => page });
     const before = world.sockets.length;
     wire.connect();
