@@ -73,7 +73,7 @@ export class Longwire {
   #watchers = new Set();
   #events = []; // not told to all watchers yet
   #topics; // wanted
-  #asking = new Map(); // topic to the promise of its subscription
+  #asking = new Map(); // topic to its latest change that is not answered
   #queue = [];
   #lastId = 0;
   #failures = 0; // since a connection proved itself
@@ -173,21 +173,26 @@ export class Longwire {
     const all = [topics].flat();
     const added = this.#state === "open" ? all.filter((topic) => !this.#topics.has(topic)) : all;
     for (const topic of added) this.#topics.add(topic);
-    const asked = this.#tell("subscribe", added);
-    for (const topic of added) this.#asking.set(topic, asked);
-    try {
-      await Promise.all(all.map((topic) => this.#asking.get(topic)));
-    } finally {
-      for (const topic of added) if (this.#asking.get(topic) === asked) this.#asking.delete(topic);
-    }
+    this.#change("subscribe", added);
+    await Promise.all(all.map((topic) => this.#asking.get(topic)?.answer));
   }
 
   async unsubscribe(topics) {
     const gone = [topics].flat().filter((topic) => this.#topics.delete(topic));
-    if (this.#state === "open") await this.#tell("unsubscribe", gone);
+    if (this.#state === "open") await this.#change("unsubscribe", gone);
   }
 
-  async #tell(path, topics) {
+  #change(path, topics) {
+    const ask = { path, topics };
+    for (const topic of topics) this.#asking.set(topic, ask);
+    ask.answer = this.#tell(ask).finally(() => {
+      for (const topic of topics) if (this.#asking.get(topic) === ask) this.#asking.delete(topic);
+    });
+    return ask.answer;
+  }
+
+  async #tell(ask) {
+    const { path, topics } = ask;
     if (!topics.length) return;
     if (this.#state !== "open") {
       const { refused } = await this.#ready.promise; // what is wanted goes with the login
@@ -198,9 +203,12 @@ export class Longwire {
     try {
       await this.request(path, { topics }, { timeout: Infinity, now: true }); // on a closing socket it is lost, and told so
     } catch (error) {
-      if (error.status) for (const topic of topics) this.#topics[wanted ? "delete" : "add"](topic);
-      else if (!wanted) return; // a connection's end is the end of what it had subscribed
-      else if (error.code === "connection_lost") return this.#tell(path, topics);
+      if (error.status) {
+        // What was asked later stands.
+        const latest = topics.filter((topic) => this.#asking.get(topic) === ask);
+        for (const topic of latest) this.#topics[wanted ? "delete" : "add"](topic);
+      } else if (!wanted) return; // a connection's end is the end of what it had subscribed
+      else if (error.code === "connection_lost") return this.#tell(ask);
       throw error;
     }
   }

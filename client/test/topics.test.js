@@ -217,6 +217,27 @@ test("a topic whose end the gateway refuses is as it was, and may be ended again
   wire.close();
 });
 
+test("a refusal does not undo what was asked after it", async () => {
+  const { wire, socket } = await openClient(world, { topics: ["b"] });
+  const answer = (n, status) => {
+    const { id, path } = socket.sent.at(n);
+    socket.say({ id, path, status, ...(status === 200 ? { body: {} } : { error: { code: "rate_limited", message: "wait" } }) });
+  };
+  const outcomes = Promise.allSettled([
+    wire.subscribe("a"),
+    wire.unsubscribe("a"),
+    wire.subscribe("a"),
+    wire.unsubscribe("b"),
+    wire.subscribe("b"),
+    wire.unsubscribe("b"),
+  ]);
+  for (const [n, status] of [[-6, 429], [-5, 200], [-4, 200], [-3, 429], [-2, 200], [-1, 200]]) answer(n, status);
+  const ok = (await outcomes).map(({ status }) => status === "fulfilled");
+  assert.deepEqual(ok, [false, true, true, false, true, true]);
+  assert.deepEqual(wire.topics, ["a"]); // as the gateway has it
+  wire.close();
+});
+
 test("close() ends a subscription as well as its end would have", async () => {
   const { wire } = await openClient(world, { topics: ["a"] });
   const gone = wire.unsubscribe("a");
