@@ -102,6 +102,15 @@ test("a user of whom not all nodes tell is not said to be offline", async (t) =>
   assert.match(await page.locator("#user-connections tbody").innerText(), /on those that answered/);
 });
 
+test("what is missing in a history is said", async (t) => {
+  const user = { user: "nobody", online: false, connections: [] };
+  const history = { user: "nobody", events: [], more: true, since_ms: 1795373070215, nodes: { asked: 3, answered: 1 } };
+  const page = await visit(t, "#users/nobody", { answers: { "v1/users/nobody": user, "**/history": history } });
+  await page.locator("#user-history tbody").filter({ hasText: "Those that answered know nothing of this user." }).waitFor();
+  const note = await page.locator("#user-history-note").innerText();
+  assert.match(note, /^only 1 of 3 nodes answered · the newest 0 · nothing is missing since 22 Nov 2026/);
+});
+
 for (const [matched, says] of [[0, "Nobody to get it on the nodes that answered."], [7, "7 connections took it."]]) {
   test(`a push of which not all nodes tell is no success, with ${matched} that took it`, async (t) => {
     const result = { matched, queued: matched, dropped: 0, nodes: { asked: 3, answered: 1 } };

@@ -108,15 +108,18 @@ setInterval(() => passing.forEach((update) => update()), 1_000);
 // `GET /v1/users/{user}/history`: shown as it comes, and not at all by a node that keeps none. Resolves to the events,
 // or null if none are shown.
 async function showHistory(user) {
-  let events = null;
-  try {
-    ({ events } = await askJson(`${userPath(user)}/history`));
-  } catch {
-    // It is an addition to what is shown, and the look-up before has said it if the node is away.
-  }
+  // It is an addition to what is shown, and the look-up before has said it if the node is away.
+  const { events, more, nodes, since_ms } = await askJson(`${userPath(user)}/history`).catch(() => ({}));
   if (shown !== user) return null;
   by("user-history-part").hidden = !Array.isArray(events);
   if (!Array.isArray(events)) return null;
+  by("user-history-note").textContent = [
+    nodes ? `only ${nodes.answered} of ${plural(nodes.asked, "node")} answered` : null,
+    more ? `the newest ${events.length}` : null,
+    typeof since_ms === "number" ? `nothing is missing since ${day(since_ms)}` : null,
+  ]
+    .filter(Boolean)
+    .join(" · ");
   fill(
     by("user-history"),
     [...events]
@@ -124,7 +127,7 @@ async function showHistory(user) {
       .map(({ at_ms, event, ...facts }) =>
         el("tr", {}, cell("When", day(at_ms)), cell("What", String(event), { class: "name" }), cell("More", inWords(facts), { class: "long" })),
       ),
-    "Nothing is known of this user.",
+    nodes ? "Those that answered know nothing of this user." : "Nothing is known of this user.",
   );
   return events;
 }
