@@ -108,7 +108,7 @@ test("what is missing in a history is said", async (t) => {
   const page = await visit(t, "#users/nobody", { answers: { "v1/users/nobody": user, "**/history": history } });
   await page.locator("#user-history tbody").filter({ hasText: "Those that answered know nothing of this user." }).waitFor();
   const note = await page.locator("#user-history-note").innerText();
-  assert.match(note, /^only 1 of 3 nodes answered · the newest 0 · nothing is missing since 22 Nov 2026/);
+  assert.match(note, /^· only 1 of 3 nodes answered · the newest 0 · nothing is missing since 22 Nov 2026/);
 });
 
 for (const [matched, says] of [[0, "Nobody to get it on the nodes that answered."], [7, "7 connections took it."]]) {

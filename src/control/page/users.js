@@ -119,7 +119,8 @@ async function showHistory(user) {
     typeof since_ms === "number" ? `nothing is missing since ${day(since_ms)}` : null,
   ]
     .filter(Boolean)
-    .join(" · ");
+    .map((note) => `· ${note}`)
+    .join(" ");
   fill(
     by("user-history"),
     [...events]
