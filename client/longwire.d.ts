@@ -20,16 +20,16 @@ export interface WebSocketLike {
 
 export interface Options {
   /**
-   * Fetches a JWT from your backend. A token is kept for later connections until it is refused or four fifths of its
-   * life are over. An error, and a text that is no JWT (three parts of base64url with dots between), mean that the backend
+   * Fetches a JWT from your backend. A token is kept for later connections until it is refused, four fifths of its
+   * life are over, or the client is closed. An error, and a text that is no JWT (three parts of base64url with dots between), mean that the backend
    * is out of reach: the client asks again later. `null`, `undefined` or `""` mean that nobody is logged in: the client
    * closes, with the reason "no_token". 30 s are given. White space around the token is cut off.
    */
   token: (why: TokenReason) => string | null | undefined | Promise<string | null | undefined>;
   /** Names this device, in up to 64 bytes. */
   device?: string | undefined;
-  /** Topics to subscribe with the first login. */
-  topics?: Iterable<string> | undefined;
+  /** Topics to subscribe with the first login, or one. */
+  topics?: string | Iterable<string> | undefined;
   /** Milliseconds that a request waits for its reply, the wait for a connection included. Default 15,000. */
   timeout?: number | undefined;
   /**
@@ -60,28 +60,23 @@ export interface Session {
   refused: Record<string, LongwireError>;
 }
 
-export type StateEvent =
-  | { state: "connecting" }
-  | ({ state: "open" } & Session)
-  | {
-      state: "waiting";
-      /** The close code, if a connection was closed; 1006 if it broke, or never came about. */
-      code?: number | undefined;
-      /** The status of a login that was refused. */
-      status?: number | undefined;
-      reason?: string | undefined;
-      /** Milliseconds until the next attempt. */
-      waitMs: number;
-    }
-  | {
-      state: "closed";
-      /** The close code: 1000 with the reason "client" after `close()`; 4403, 4409 and others from the gateway. */
-      code?: number | undefined;
-      /** The status of a login that was refused for good. */
-      status?: number | undefined;
-      /** "client", "kicked", "session_policy", "no_token", a code of the gateway such as "token_invalid", … */
-      reason?: string | undefined;
-    };
+/** Why there is no connection: in the events "waiting" and "closed" alone. */
+export interface StateReason {
+  /**
+   * The close code, if a connection was closed: 1006 if it broke, or never came about; 1000 with the reason "client"
+   * after `close()`; 4403, 4409 and others from the gateway.
+   */
+  code?: number | undefined;
+  /** The status of a login that was refused. */
+  status?: number | undefined;
+  /** "client", "kicked", "session_policy", "no_token", a code of the gateway such as "token_invalid", … */
+  reason?: string | undefined;
+  /** Milliseconds until the next attempt: in "waiting" alone. */
+  waitMs?: number | undefined;
+}
+
+export type StateEvent = StateReason &
+  ({ state: "connecting" } | ({ state: "open" } & Session) | { state: "waiting"; waitMs: number } | { state: "closed" });
 
 /** A push as it came. */
 export interface Push<T = any> {
@@ -152,7 +147,10 @@ export class Longwire {
    */
   connect(): Promise<Session>;
 
-  /** Ends it. Whatever waits fails with "closed". */
+  /**
+   * Ends it. Whatever waits fails with "closed", messages of `send` that waited are dropped, and the token is forgotten: to
+   * change the user, close and connect. Topics and what listens stay.
+   */
   close(): void;
 
   /**
@@ -163,7 +161,10 @@ export class Longwire {
    */
   on<T = any>(pattern: string, fn: (body: T, push: Push<T>) => void): () => void;
 
-  /** Calls `fn` for each change of state. Returns what ends that. What `fn` throws: as with `on`. */
+  /**
+   * Calls `fn` for each change of state, in their order: one that `fn` causes is told when all have heard of the one
+   * before. Returns what ends that. What `fn` throws: as with `on`.
+   */
   onState(fn: (event: StateEvent) => void): () => void;
 
   /**
@@ -182,6 +183,6 @@ export class Longwire {
    */
   subscribe(topics: string | readonly string[]): Promise<void>;
 
-  /** Ends subscriptions. Resolves once the gateway knows. */
+  /** Ends subscriptions. Resolves once they are over; rejects if the gateway refuses that, and then they are as before. */
   unsubscribe(topics: string | readonly string[]): Promise<void>;
 }

@@ -6,6 +6,7 @@ const TICK_MS = 1_000;
 const GAP_MS = 6_000; // a tick this late: the machine slept
 const ATTEMPT_MS = 15_000; // from the socket to the login
 const TOKEN_MS = 30_000;
+const FRESH_MS = 5_000; // the machine may sleep on the way to the login
 const PONG_MS = 10_000;
 const WAKE_PONG_MS = 5_000; // after sleep
 const PROVED_MS = 10_000; // held this long, it resets the back-off
@@ -70,8 +71,9 @@ export class Longwire {
   #ready = deferred();
   #handlers = new Set();
   #watchers = new Set();
+  #events = []; // not told to all watchers yet
   #topics; // wanted
-  #asking = new Map(); // topic to the promise of its subscription
+  #asking = new Map(); // topic to its latest change that is not answered
   #queue = [];
   #lastId = 0;
   #failures = 0; // since a connection proved itself
@@ -84,7 +86,7 @@ export class Longwire {
   #tickedAt = 0;
   #retry;
   #retryAt = 0;
-  #told = false; // the gateway chose #retryAt
+  #told = 0; // of the wait, if the gateway chose it
   #end;
 
   constructor(url, options = {}) {
@@ -96,7 +98,8 @@ export class Longwire {
     if (new TextEncoder().encode(options.device).length > 64)
       throw new TypeError("device must be a string of 64 bytes at most");
     this.#url = url;
-    this.#topics = new Set(this.#options.topics);
+    const { topics } = this.#options;
+    this.#topics = new Set(typeof topics === "string" ? [topics] : topics);
   }
 
   get state() {
@@ -140,7 +143,8 @@ export class Longwire {
     this.#submit({ path, text: JSON.stringify({ path, body }) }, queue);
   }
 
-  request(path, body, { timeout = this.#options.timeout, resend = false, queue = true } = {}) {
+  // `now` is for #tell alone.
+  request(path, body, { timeout = this.#options.timeout, resend = false, queue = true, now } = {}) {
     return new Promise((resolve, reject) => {
       const id = ++this.#lastId;
       const fail = (code, message, details) => {
@@ -154,7 +158,7 @@ export class Longwire {
         resolve(body);
       };
       const entry = { id, path, resend, done, fail, text: JSON.stringify({ path, id, body }) };
-      this.#submit(entry, queue);
+      this.#submit(entry, queue, now);
       if (!(timeout < 2 ** 31)) return;
       entry.timer = setTimeout(() => {
         this.#queue = this.#queue.filter((other) => other !== entry);
@@ -169,37 +173,52 @@ export class Longwire {
     const all = [topics].flat();
     const added = this.#state === "open" ? all.filter((topic) => !this.#topics.has(topic)) : all;
     for (const topic of added) this.#topics.add(topic);
-    const asked = this.#tell("subscribe", added);
-    for (const topic of added) this.#asking.set(topic, asked);
-    try {
-      await Promise.all(all.map((topic) => this.#asking.get(topic)));
-    } finally {
-      for (const topic of added) if (this.#asking.get(topic) === asked) this.#asking.delete(topic);
-    }
+    this.#change("subscribe", added);
+    await Promise.all(all.map((topic) => this.#asking.get(topic)?.answer));
   }
 
   async unsubscribe(topics) {
     const gone = [topics].flat().filter((topic) => this.#topics.delete(topic));
-    if (this.#state === "open") await this.#tell("unsubscribe", gone);
+    if (this.#state === "open") await this.#change("unsubscribe", gone);
   }
 
-  async #tell(path, topics) {
+  #change(path, topics) {
+    const ask = { path, topics };
+    for (const topic of topics) this.#asking.set(topic, ask);
+    ask.answer = this.#tell(ask).finally(() => {
+      for (const topic of topics) if (this.#asking.get(topic) === ask) this.#asking.delete(topic);
+    });
+    return ask.answer;
+  }
+
+  async #tell(ask) {
+    const { path, topics } = ask;
     if (!topics.length) return;
     if (this.#state !== "open") {
       const { refused } = await this.#ready.promise; // what is wanted goes with the login
       for (const topic of topics) if (refused[topic]) throw refused[topic];
       return;
     }
+    const wanted = path === "subscribe";
     try {
-      await this.request(path, { topics }, { timeout: Infinity });
+      await this.request(path, { topics }, { timeout: Infinity, now: true }); // on a closing socket it is lost, and told so
     } catch (error) {
-      if (error.code === "connection_lost") return this.#tell(path, topics);
-      if (error.status) for (const topic of topics) this.#topics.delete(topic);
+      if (error.status) {
+        // What was asked later stands.
+        const latest = topics.filter((topic) => this.#asking.get(topic) === ask);
+        for (const topic of latest) this.#topics[wanted ? "delete" : "add"](topic);
+      } else if (!wanted) return; // a connection's end is the end of what it had subscribed
+      else if (error.code === "connection_lost") return this.#tell(ask);
       throw error;
     }
   }
 
-  #submit(entry, queue) {
+  // A closing socket loses what it is given.
+  get #up() {
+    return this.#state === "open" && this.#link.socket.readyState === 1;
+  }
+
+  #submit(entry, queue, now = this.#up) {
     const { path } = entry;
     const fail = (code, message) => {
       throw new LongwireError(code, message, { path });
@@ -207,8 +226,7 @@ export class Longwire {
     if (typeof path !== "string" || !PATH.test(path))
       fail("bad_path", "segments of A-Z a-z 0-9 _ - joined by /, 256 bytes at most");
     if (this.#state === "closed") throw this.#closed();
-    // A closing socket loses what it is given.
-    if (this.#state === "open" && this.#link.socket.readyState === 1) return this.#transmit(entry);
+    if (now) return this.#transmit(entry);
     if (!queue || !this.#options.queue) fail("offline", "there is no connection");
     if (this.#queue.length >= this.#options.queue) fail("queue_full", "too much waits already");
     this.#queue.push(entry);
@@ -230,7 +248,10 @@ export class Longwire {
 
   #enter(state, detail) {
     this.#state = state;
-    for (const { fn } of [...this.#watchers]) call(fn, { state, ...detail });
+    // One that comes out of a watcher waits until all have heard of the one before.
+    if (this.#events.push({ state, ...detail }) > 1) return;
+    for (; this.#events.length; this.#events.shift())
+      for (const { fn } of [...this.#watchers]) call(fn, this.#events[0]);
   }
 
   async #open() {
@@ -260,12 +281,12 @@ export class Longwire {
 
   // Without a token an attempt is over, an open connection is not.
   async #fetch(link) {
-    let timer;
     const late = new Promise((_, reject) => {
-      timer = setTimeout(() => reject(new Error("token() takes too long")), TOKEN_MS);
+      link.timer = setTimeout(() => reject(new Error("token() takes too long")), TOKEN_MS);
     });
     try {
-      const token = (await Promise.race([this.#options.token(this.#why), late]))?.trim();
+      const found = await Promise.race([this.#options.token(this.#why), late]);
+      const token = typeof found === "string" ? found.trim() : found;
       if (link !== this.#link) return false;
       if (!token) return this.#finish({ reason: "no_token" });
       if (!JWT.test(token)) throw new Error("token() gave something that is no JWT");
@@ -278,7 +299,7 @@ export class Longwire {
       if (this.#state !== "open") this.#lost(link, { reason: `no token: ${error?.message ?? error}` });
       return false;
     } finally {
-      clearTimeout(timer);
+      clearTimeout(link.timer);
     }
   }
 
@@ -296,14 +317,14 @@ export class Longwire {
       const later = why.status === 429 || why.status >= 500;
       if (later || (why.reason === "token_not_yet_valid" && this.#failures < 5)) {
         return this.#lost(link, why);
-      } else if (why.status === 401 && link.old) {
+      } else if (why.status === 401 && (link.old || Date.now() - this.#tokenAt > FRESH_MS)) {
         clearTimeout(link.timer);
+        this.#token = null;
         this.#why = "refused";
         if (!(await this.#fetch(link))) return;
       } else if (topics.length && (why.status === 400 || why.status === 403)) {
         topics = []; // a refused one must not keep the others away
       } else {
-        this.#token = null;
         if (why.status === 401) this.#why = "refused";
         return this.#finish(why.status === 409 ? { code: 4409, ...why } : why);
       }
@@ -341,11 +362,11 @@ export class Longwire {
   #opened(link, session) {
     clearTimeout(link.timer);
     link.pingMs = session.ping_ms;
-    link.since = Date.now();
+    link.heldMs = Math.min(0, this.#tickedAt - Date.now()); // the next tick brings what was before
     this.#plan(session.expires_at);
     this.#session = session;
     this.#state = "open";
-    for (const entry of this.#queue.splice(0)) this.#transmit(entry);
+    if (this.#up) for (const entry of this.#queue.splice(0)) this.#transmit(entry);
     this.#ready.resolve(session);
     this.#enter("open", session);
     for (const message of link.early.splice(0)) if (link === this.#link) this.#push(message);
@@ -370,6 +391,7 @@ export class Longwire {
       const { status, body, error } = await this.#ask(link, "connect", undefined, this.#token);
       if (status === 200) return this.#plan(body.expires_at);
       if (status === 403) return this.#finish({ status, reason: error.code }); // a token of another user
+      this.#token = null;
     }
     const now = Date.now();
     if (link === this.#link) this.#renewAt = now + Math.max(5_000, (this.#endsAt - now) / 2);
@@ -406,12 +428,18 @@ export class Longwire {
     const now = Date.now();
     const elapsedMs = now - this.#tickedAt;
     this.#tickedAt = now;
+    if (elapsedMs < 0) {
+      // The clock was set back. What is due is due as soon as before.
+      this.#renewAt += elapsedMs;
+      this.#endsAt += elapsedMs;
+    }
     // Hidden pages' timers are late anyway.
     if (elapsedMs > GAP_MS && globalThis.document?.visibilityState !== "hidden") return this.#wake();
     const link = this.#link;
     if (this.#state !== "open") return;
-    if (now - link.since >= PROVED_MS) this.#failures = 0;
-    link.silentMs += elapsedMs;
+    link.heldMs += Math.max(0, elapsedMs);
+    link.silentMs += Math.max(0, elapsedMs);
+    if (link.heldMs >= PROVED_MS) this.#failures = 0;
     if (link.silentMs >= link.pingMs) this.#probe(link, PONG_MS);
     if (now >= this.#renewAt) this.#renew(link);
   }
@@ -425,7 +453,7 @@ export class Longwire {
   // Network, page or machine is back. A wait that the gateway chose stands.
   #wake = () => {
     if (this.#state === "open") this.#probe(this.#link, WAKE_PONG_MS);
-    if (this.#state === "waiting") this.#wait(this.#told ? this.#retryAt - Date.now() : 0);
+    if (this.#state === "waiting") this.#wait(Math.min(this.#told, this.#retryAt - Date.now()));
   };
 
   #shown = () => globalThis.document.visibilityState === "visible" && this.#wake();
@@ -451,7 +479,7 @@ export class Longwire {
     // Told by an unproved connection: back-off too.
     const toldMs = told && (told[1] <= TOLD_MAX_MS ? +told[1] : Math.random() * TOLD_MAX_MS);
     const waitMs = told ? Math.max(toldMs, this.#failures && ownMs) : ownMs;
-    this.#told = !!told;
+    this.#told = told ? waitMs : 0;
     this.#failures++;
     this.#wait(waitMs);
     this.#enter("waiting", { ...why, waitMs });
@@ -459,6 +487,8 @@ export class Longwire {
 
   #finish(why) {
     this.#end = why.reason || why.code;
+    this.#token = null; // whoever connects anew may be another user
+    if (this.#why !== "refused") this.#why = "first";
     const error = this.#closed();
     this.#drop("closed", error.message);
     for (const entry of this.#queue.splice(0)) entry.fail?.("closed", error.message);

@@ -66,6 +66,27 @@ test("after sleep the connection is asked at once, and soon given up", async () 
   wire.close();
 });
 
+test("a clock that is set back hides no dead connection", async () => {
+  const { wire } = await openClient(world);
+  await world.pass(10_000);
+  world.skewMs = -7_200_000;
+  await world.pass(16_000);
+  assert.equal(pings(), 1);
+  await world.pass(10_000);
+  assert.equal(wire.state, "waiting");
+  wire.close();
+});
+
+test("a clock that is set back makes no wait longer", async () => {
+  const { wire, socket } = await openClient(world);
+  socket.end(1012, "retry_ms=5000");
+  world.skewMs = -7_200_000;
+  world.happens("online");
+  await world.pass(5_000);
+  assert.equal(world.sockets.length, 2);
+  wire.close();
+});
+
 for (const event of ["online", "visibilitychange"]) {
   test(`${event} ends a wait that the client chose`, async () => {
     const { wire } = await openClient(world);

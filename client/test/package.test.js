@@ -1,7 +1,7 @@
 // What is published, packed as it will be: its size, its types, its files. Needs `npm ci`.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
@@ -43,6 +43,17 @@ test("tsc takes what the types allow, and nothing else", () => {
     encoding: "utf8",
     stdio: ["ignore", "inherit", "inherit"],
   });
+});
+
+test("the README's program is one that tsc takes, however it looks for the package", () => {
+  const [, program] = /```js\n([^]*?)```/.exec(readFileSync(join(installed, "README.md"), "utf8"));
+  const path = join(directory, "readme.mts");
+  writeFileSync(path, program);
+  for (const [module, resolution] of [["nodenext", "nodenext"], ["node16", "node16"], ["esnext", "bundler"]]) {
+    const how = ["--module", module, "--moduleResolution", resolution, "--target", "es2022"];
+    const tsc = [here("node_modules/typescript/bin/tsc"), "--noEmit", "--strict", "--exactOptionalPropertyTypes", ...how, path];
+    execFileSync(process.execPath, tsc, { cwd: directory, stdio: ["ignore", "inherit", "inherit"] });
+  }
 });
 
 test("what the module exports is what the types say", async () => {

@@ -41,6 +41,18 @@ test("the back-off doubles up to its bound, with a random part of all of it", as
   wire.close();
 });
 
+test("a connection proves itself by a clock that is set back, too", async () => {
+  const { wire, states } = await openClient(world);
+  world.socket.end();
+  await world.pass(500);
+  await accept(world);
+  world.skewMs = -7_200_000;
+  await world.pass(12_000);
+  world.socket.end();
+  assert.equal(last(states).waitMs, 500);
+  wire.close();
+});
+
 test("a connection that breaks right after its login backs off on, one that held starts anew", async () => {
   const { wire, states } = await openClient(world);
   for (const waitMs of [500, 1_000, 2_000]) {
@@ -220,6 +232,7 @@ test("close() ends it, whatever it is doing, and connect() begins anew", async (
   wire.close(); // while it waits
   assert.equal(world.timers, 0);
   wire.connect();
+  await world.pass(0);
   wire.close(); // while its socket opens
   await world.pass(60_000);
   assert.deepEqual([wire.state, world.sockets.length, world.timers], ["closed", 3, 0]);
@@ -244,6 +257,19 @@ test("a watcher may close it, and one that throws stops nobody", async () => {
   await assert.rejects(world.pass(0), /mine/);
   await world.pass(60_000);
   assert.equal(world.sockets.length, 1);
+});
+
+test("what a watcher causes is told after what it was told", async () => {
+  const { wire } = await openClient(world);
+  const later = [];
+  const off = wire.onState(({ state }) => state === "closed" && wire.connect());
+  wire.onState(({ state }) => later.push(state));
+  wire.close();
+  off();
+  await world.pass(0);
+  await accept(world);
+  wire.close();
+  assert.deepEqual(later, ["closed", "connecting", "open", "closed"]);
 });
 
 test("a thousand clients that lose their node together come back spread over the whole wait", async () => {

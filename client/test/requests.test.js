@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { LongwireError } from "../longwire.js";
 import { World } from "./support/fake.js";
-import { accept, makeClient, openClient } from "./support/login.js";
+import { accept, acceptLogin, makeClient, openClient } from "./support/login.js";
 
 let world;
 beforeEach(() => (world = new World()));
@@ -171,6 +171,23 @@ test("a socket that is closing is no connection any more", async () => {
   assert.deepEqual(sent(socket), []);
   socket.end(1012, "retry_ms=5");
   await world.pass(5);
+  assert.deepEqual(sent(await accept(world)), [["a", 1]]);
+  wire.close();
+});
+
+test("a socket that closes as its login is answered takes nothing of what waits", async () => {
+  const { wire } = makeClient(world);
+  wire.connect();
+  wire.send("a", 1);
+  await world.pass(0);
+  const { socket } = world;
+  socket.open();
+  const login = acceptLogin(world);
+  socket.readyState = 2;
+  await login;
+  assert.deepEqual(sent(socket), []);
+  socket.end(1012, "retry_ms=5");
+  await world.pass(500);
   assert.deepEqual(sent(await accept(world)), [["a", 1]]);
   wire.close();
 });

@@ -197,7 +197,7 @@ test("a kept token that has expired is followed by a fresh one", async () => {
 });
 
 test("an error page is no token: the backend is asked again after a wait", async () => {
-  for (const page of ["<html>502 Bad Gateway</html>", "a.b", "a.b.c.d", "not found"]) {
+  for (const page of ["<html>502 Bad Gateway</html>", "a.b", "a.b.c.d", "not found", { token: "a.b.c" }, 7]) {
     const { wire, states } = makeClient(world, { token: async () => page });
     const before = world.sockets.length;
     wire.connect();
@@ -213,6 +213,90 @@ test("an error page in place of a renewed token leaves the connection", async ()
   const { wire, socket } = await openClient(world, { token }, { expires_at: seconds() + 100 });
   await world.pass(90_000);
   assert.deepEqual([wire.state, socket.sent.filter(({ path }) => path === "connect").length], ["open", 1]);
+  wire.close();
+});
+
+test("a refused token is not shown again, though no other is to be had yet", async () => {
+  let away = false;
+  const token = () => {
+    if (away) throw new Error("no route");
+    return fakeToken({ sub: "anna" });
+  };
+  const { wire } = await openClient(world, { token });
+  away = true;
+  world.socket.end();
+  await world.pass(500);
+  world.socket.open();
+  await refuse(world, 401, "token_invalid");
+  assert.equal(wire.state, "waiting");
+  await world.pass(60_000);
+  assert.equal(world.sockets.length, 2);
+  wire.close();
+});
+
+test("nor is one that was refused when it was to renew", async () => {
+  const { wire, socket, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  await world.pass(2_880_000);
+  await refuse(world, 401, "token_invalid");
+  const { token } = socket.sent.at(-1);
+  socket.end();
+  await world.pass(500);
+  const next = await accept(world);
+  assert.notEqual(next.sent[0].token, token);
+  assert.equal(asked.length, 3);
+  wire.close();
+});
+
+test("after close() another user may connect", async () => {
+  let user = "anna";
+  const asked = [];
+  const token = (why) => (asked.push(why), fakeToken({ sub: user }));
+  const { wire } = await openClient(world, { token });
+  wire.close();
+  user = "bert";
+  wire.connect();
+  await world.pass(0);
+  const socket = await accept(world);
+  assert.equal(socket.sent[0].token, fakeToken({ sub: "bert" }));
+  assert.deepEqual(asked, ["first", "first"]);
+  wire.close();
+});
+
+test("close() does not wait for a token that never comes", async () => {
+  const first = makeClient(world, { token: () => new Promise(() => {}) }).wire;
+  first.connect();
+  await world.pass(0);
+  first.close();
+  assert.equal(world.timers, 0);
+  let hangs = false;
+  const token = () => (hangs ? new Promise(() => {}) : fakeToken({ sub: "anna" }));
+  const { wire } = await openClient(world, { token }, { expires_at: seconds() + 100 });
+  hangs = true;
+  await world.pass(80_000);
+  wire.close();
+  assert.equal(world.timers, 0);
+});
+
+test("a fresh token that ran out on the way to its login is followed by another", async () => {
+  const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  world.socket.end(4410, "token_expired");
+  await world.pass(500);
+  assert.equal(asked.length, 2);
+  await world.sleep(7_200_000); // as the socket opened
+  world.socket.open();
+  await refuse(world, 401, "token_expired");
+  assert.deepEqual(asked, ["first", "expiring", "refused"]);
+  await acceptLogin(world);
+  assert.equal(wire.state, "open");
+  wire.close();
+});
+
+test("a clock that is set back delays no renewal", async () => {
+  const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + 3600 });
+  await world.pass(10_000);
+  world.skewMs = -7_200_000;
+  await world.pass(2_880_000);
+  assert.deepEqual(asked, ["first", "expiring"]);
   wire.close();
 });
 

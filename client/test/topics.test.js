@@ -198,6 +198,66 @@ test("without a connection, a topic that is wanted already is waited for too", a
   wire.close();
 });
 
+test("one topic may be given as it is", async () => {
+  const { wire, socket } = await openClient(world, { topics: "room.42" });
+  assert.deepEqual(socket.sent[0].body.topics, ["room.42"]);
+  wire.close();
+});
+
+test("a topic whose end the gateway refuses is as it was, and may be ended again", async () => {
+  const { wire, socket } = await openClient(world, { topics: ["a"] });
+  const refused = assert.rejects(wire.unsubscribe("a"), { code: "rate_limited" });
+  await refuse(world, 429, "rate_limited");
+  await refused;
+  assert.deepEqual(wire.topics, ["a"]);
+  const gone = wire.unsubscribe("a");
+  socket.say({ id: socket.sent.at(-1).id, status: 200, body: { topics: [] } });
+  await gone;
+  assert.deepEqual(wire.topics, []);
+  wire.close();
+});
+
+test("a refusal does not undo what was asked after it", async () => {
+  const { wire, socket } = await openClient(world, { topics: ["b"] });
+  const answer = (n, status) => {
+    const { id, path } = socket.sent.at(n);
+    socket.say({ id, path, status, ...(status === 200 ? { body: {} } : { error: { code: "rate_limited", message: "wait" } }) });
+  };
+  const outcomes = Promise.allSettled([
+    wire.subscribe("a"),
+    wire.unsubscribe("a"),
+    wire.subscribe("a"),
+    wire.unsubscribe("b"),
+    wire.subscribe("b"),
+    wire.unsubscribe("b"),
+  ]);
+  for (const [n, status] of [[-6, 429], [-5, 200], [-4, 200], [-3, 429], [-2, 200], [-1, 200]]) answer(n, status);
+  const ok = (await outcomes).map(({ status }) => status === "fulfilled");
+  assert.deepEqual(ok, [false, true, true, false, true, true]);
+  assert.deepEqual(wire.topics, ["a"]); // as the gateway has it
+  wire.close();
+});
+
+test("close() ends a subscription as well as its end would have", async () => {
+  const { wire } = await openClient(world, { topics: ["a"] });
+  const gone = wire.unsubscribe("a");
+  wire.close();
+  await gone;
+});
+
+test("what is subscribed while the socket closes goes with the next login, whatever may be queued", async () => {
+  const { wire, socket } = await openClient(world, { queue: 0 });
+  socket.readyState = 2;
+  const more = wire.subscribe("a");
+  socket.end();
+  await world.pass(500);
+  const next = await accept(world);
+  assert.deepEqual(next.sent[0].body.topics, ["a"]);
+  assert.equal(next.sent.length, 1);
+  await more;
+  wire.close();
+});
+
 test("close() ends the wait of a subscription, and of one that comes after it", async () => {
   const { wire } = makeClient(world);
   const early = wire.subscribe("a");

@@ -15,7 +15,7 @@ const wire = new Longwire("wss://push.example.com/ws", {
   backoff: { max: 60_000 },
   WebSocket,
 });
-new Longwire(new URL("wss://push.example.com/ws"), { token: () => "eyJ0eXAi" });
+new Longwire(new URL("wss://push.example.com/ws"), { token: () => "eyJ0eXAi", topics: "room.42" });
 
 const session: Promise<Session> = wire.connect();
 const topics: string[] = wire.topics;
@@ -24,9 +24,13 @@ wire.onState((event: StateEvent) => {
   if (event.state === "waiting") console.log(event.waitMs, event.code);
   if (event.state === "open") console.log(event.user, event.refused["room.42"]?.code);
   if (event.state === "closed") console.log(event.reason);
+  if (event.state === "waiting") event.waitMs.toFixed();
   // @ts-expect-error: only "waiting" has a wait
-  event.waitMs;
+  event.waitMs.toFixed();
+  // @ts-expect-error: only "open" has a user
+  event.user;
 });
+wire.onState(({ state, code, status, reason, waitMs }) => console.log(state, code, status, reason, waitMs?.toFixed()));
 wire.send("order/seen", { order: 1 }, { queue: false });
 const order: Promise<Order> = wire.request<Order>("order/create", { sku: "a1" }, { timeout: 1_000, resend: true });
 order.catch((error: unknown) => {

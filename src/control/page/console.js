@@ -34,8 +34,9 @@ let socket = null;
 let last_id = 0;
 
 function log(kind, mark, text, note = "") {
-  const lines = by("log");
-  const at_end = lines.scrollHeight - lines.scrollTop - lines.clientHeight < 40;
+  const frame = by("log");
+  const lines = frame.firstElementChild;
+  const at_end = frame.scrollHeight - frame.scrollTop - frame.clientHeight < 40;
   lines.append(
     el(
       "li",
@@ -47,7 +48,7 @@ function log(kind, mark, text, note = "") {
     ),
   );
   while (lines.children.length > LINES_MAX) lines.firstChild.remove();
-  if (at_end) lines.scrollTop = lines.scrollHeight;
+  if (at_end) frame.scrollTop = frame.scrollHeight;
   by("log-empty").hidden = true;
 }
 
@@ -132,7 +133,7 @@ for (const button of document.querySelectorAll("button[data-path]")) {
 }
 
 by("log-clear").addEventListener("click", () => {
-  by("log").replaceChildren();
+  by("log").firstElementChild.replaceChildren();
   by("log-empty").hidden = false;
 });
 

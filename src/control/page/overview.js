@@ -196,8 +196,8 @@ export function showSlow(connections, at) {
         "tr",
         {},
         cell("User", slow.user === null ? "not logged in" : userLink(slow.user), { class: "name" }),
-        cell("Device", slow.device ?? "–"),
-        cell("Address", slow.remote ?? "–"),
+        cell("Device", slow.device ?? "–", { class: "long" }),
+        cell("Address", slow.remote ?? "–", { class: "long" }),
         cell(
           "Queued",
           el("span", { class: "meter" }, el("span", { class: "track", "aria-hidden": "true" }, bar), bytes(slow.queued_bytes)),

@@ -76,7 +76,6 @@ async function refresh() {
     const look = sample(parse(metrics), at);
     history.add(look);
     wantKey(false);
-    banner("");
     answered_at = at;
     document.body.classList.remove("stale");
     showTiles(history, look);
@@ -118,7 +117,12 @@ async function showNode(name, look) {
   by("node-name").textContent = name;
   by("node-since").textContent = `up ${duration(look.at - look.start_s * 1000)}`;
   by("node-since").title = `since ${day(look.start_s * 1000)}`;
-  setState(ready?.ok ? "good" : "warn", ready?.ok ? "ready" : (problem?.detail ?? "not ready"));
+  const trouble = ready?.ok ? "" : (problem?.detail ?? "not ready");
+  const [short] = trouble.split(": ");
+  setState(trouble ? "warn" : "good", short || "ready");
+  // Only NATS has more to say.
+  const meanwhile = "This node serves its own clients; what is said of other nodes is as last known.";
+  banner(short === trouble ? "" : `${trouble}. ${meanwhile}`);
   document.title = `${name} · longwire`;
 }
 

@@ -55,7 +55,7 @@ export function preview() {
 function meaning({ matched, queued, dropped, nodes }) {
   const missing = nodes.asked - nodes.answered;
   const unknown = missing > 0 ? ` ${plural(missing, "node")} did not answer in time.` : "";
-  if (matched === 0) return `Nobody is there to get it.${unknown}`;
+  if (matched === 0) return missing > 0 ? `Nobody to get it on the nodes that answered.${unknown}` : "Nobody is there to get it.";
   if (dropped > 0) return `${plural(queued, "connection")} took it, ${dropped} could not: too much waits for them.${unknown}`;
   return `${plural(queued, "connection")} took it.${unknown}`;
 }
@@ -83,7 +83,7 @@ async function send(event) {
     const result = await askJson("v1/push", { method: "POST", body: text });
     const { matched, queued, dropped, nodes } = result;
     addResult(
-      matched === 0 ? "none" : dropped > 0 ? "bad" : "good",
+      dropped > 0 ? "bad" : matched === 0 || nodes.answered < nodes.asked ? "none" : "good",
       meaning(result),
       `matched ${matched} · queued ${queued} · dropped ${dropped} · nodes ${nodes.answered} of ${nodes.asked}`,
     );

@@ -44,8 +44,9 @@ export async function lookUp(user) {
 function show({ user, online, connections, nodes }) {
   by("user-card").hidden = false;
   by("user-title").textContent = user;
-  by("user-badge").textContent = online ? "online" : "offline";
-  by("user-badge").className = `badge ${online ? "good" : ""}`;
+  // `nodes` is there if one did not answer.
+  by("user-badge").textContent = online ? "online" : nodes ? "not known" : "offline";
+  by("user-badge").className = `badge ${online ? "good" : nodes ? "warn" : ""}`;
   by("user-missing").textContent = nodes
     ? `Only ${nodes.answered} of ${plural(nodes.asked, "node")} answered: there may be more.`
     : "";
@@ -59,12 +60,12 @@ function show({ user, online, connections, nodes }) {
         "tr",
         {},
         cell("Device", it.device ?? "–", { class: "name" }),
-        cell("Node", it.node),
-        cell("Address", it.remote ?? "–"),
+        cell("Node", it.node, { class: "long" }),
+        cell("Address", it.remote ?? "–", { class: "long" }),
         cell("Here for", passes(`since ${day(it.since_ms)}`, () => duration(Date.now() - it.since_ms))),
         cell("Token", expiry(it.expires_at)),
-        cell("Topics", it.topics.length ? it.topics.join(", ") : "none"),
-        cell("Connection", el("code", {}, it.connection)),
+        cell("Topics", it.topics.length ? it.topics.join(", ") : "none", { class: "long" }),
+        cell("Connection", el("code", {}, it.connection), { class: "long" }),
         cell(
           "",
           el(
@@ -80,7 +81,7 @@ function show({ user, online, connections, nodes }) {
         ),
       ),
     ),
-    "No connection on any node.",
+    nodes ? "No connection on those that answered." : "No connection on any node.",
   );
 }
 
@@ -107,23 +108,27 @@ setInterval(() => passing.forEach((update) => update()), 1_000);
 // `GET /v1/users/{user}/history`: shown as it comes, and not at all by a node that keeps none. Resolves to the events,
 // or null if none are shown.
 async function showHistory(user) {
-  let events = null;
-  try {
-    ({ events } = await askJson(`${userPath(user)}/history`));
-  } catch {
-    // It is an addition to what is shown, and the look-up before has said it if the node is away.
-  }
+  // It is an addition to what is shown, and the look-up before has said it if the node is away.
+  const { events, more, nodes, since_ms } = await askJson(`${userPath(user)}/history`).catch(() => ({}));
   if (shown !== user) return null;
   by("user-history-part").hidden = !Array.isArray(events);
   if (!Array.isArray(events)) return null;
+  by("user-history-note").textContent = [
+    nodes ? `only ${nodes.answered} of ${plural(nodes.asked, "node")} answered` : null,
+    more ? `the newest ${events.length}` : null,
+    typeof since_ms === "number" ? `nothing is missing since ${day(since_ms)}` : null,
+  ]
+    .filter(Boolean)
+    .map((note) => `· ${note}`)
+    .join(" ");
   fill(
     by("user-history"),
     [...events]
       .sort((a, b) => b.at_ms - a.at_ms)
       .map(({ at_ms, event, ...facts }) =>
-        el("tr", {}, cell("When", day(at_ms)), cell("What", String(event), { class: "name" }), cell("More", inWords(facts))),
+        el("tr", {}, cell("When", day(at_ms)), cell("What", String(event), { class: "name" }), cell("More", inWords(facts), { class: "long" })),
       ),
-    "Nothing is known of this user.",
+    nodes ? "Those that answered know nothing of this user." : "Nothing is known of this user.",
   );
   return events;
 }
