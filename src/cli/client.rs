@@ -118,7 +118,7 @@ impl Api {
     /// Prints the answer, too.
     fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
         let answer = self.ask(method, path, body)?;
-        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?);
+        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?)?;
         Ok(answer)
     }
 

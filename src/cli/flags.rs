@@ -107,6 +107,9 @@ pub struct DoctorFlags {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// The running longwire to look at, and its unit if it is one's [default: the unit's, else the first that is found]
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u64>,
     /// nginx's main file [default: /etc/nginx/nginx.conf where it is there]
     #[arg(long, value_name = "FILE")]
     pub nginx: Option<PathBuf>,

@@ -24,11 +24,11 @@ pub fn run(sources: &SourceFlags, flags: &WhyFlags) -> Result<(), Failure> {
     let api = Api::new(sources, &flags.api)?;
     let answer = api.ask("GET", &path, "")?;
     if flags.json {
-        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?);
+        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?)?;
     } else {
         let lines = time_line(&answer);
         if !lines.is_empty() {
-            say(lines.trim_end());
+            say(lines.trim_end())?;
         }
     }
     note(&remark(&flags.user, &answer));
