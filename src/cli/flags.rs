@@ -102,7 +102,7 @@ Examples:
 #[derive(Debug, Args)]
 pub struct DoctorFlags {
     /// How many connections this node is to hold [default: server.connections_max, else 10000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub connections: Option<u64>,
     /// Print JSON
     #[arg(long)]

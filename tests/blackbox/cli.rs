@@ -47,6 +47,12 @@ fn an_unknown_command_or_flag_is_a_usage_error() {
         &["push"],
         &["token"],
         &["push", "--user", "u", "--all"],
+        &["users", ""],
+        &["kick", ""],
+        &["why", ""],
+        // More than any kernel gives a process.
+        &["doctor", "--connections", "1000000000000"],
+        &["doctor", "--pid", "x"],
     ] {
         let (code, _, stderr) = run_to_end(arguments, dir.path());
         assert_eq!(code, 2, "{arguments:?}");

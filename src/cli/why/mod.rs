@@ -17,7 +17,7 @@ const COLUMNS: usize = 100;
 
 /// `longwire why`
 pub fn run(sources: &SourceFlags, flags: &WhyFlags) -> Result<(), Failure> {
-    let mut path = format!("{}/history?limit={}", user_path(&flags.user), flags.limit);
+    let mut path = format!("{}/history?limit={}", user_path(&flags.user)?, flags.limit);
     if let Some(connection) = &flags.connection {
         let _ = write!(path, "&connection={connection}");
     }
