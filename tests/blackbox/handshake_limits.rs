@@ -207,6 +207,20 @@ fn descriptors_run_out(reactors: usize) {
         }
     }
     assert!(there.len() >= 20, "only {} of 80 descriptors were of use", there.len());
+    // Many at once, so that the reactors turn away at the same moments.
+    for _ in 0..2 {
+        let mut crowd: Vec<Raw> = (0..6).map(|_| Raw::open(&gateway)).collect();
+        for raw in &mut crowd {
+            raw.send(upgrade_request(&[]).as_bytes());
+        }
+        for mut raw in crowd {
+            match raw.response().status {
+                // Something else of the node gave up a descriptor.
+                101 => there.push(raw),
+                status => assert_eq!(status, 503),
+            }
+        }
+    }
     let mut served: Vec<Raw> = there.drain(..5).map(|raw| raw.log_in("u")).collect();
     drop(there);
     wait_until("newcomers to be let in again", || {
