@@ -127,13 +127,17 @@ _longwire() {
             return 0
             ;;
         longwire__subcmd__doctor)
-            opts="-h --connections --json --nginx --root --config --set --help"
+            opts="-h --connections --json --pid --nginx --root --config --set --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --connections)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --pid)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

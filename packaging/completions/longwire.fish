@@ -86,6 +86,7 @@ complete -c longwire -n "__fish_longwire_using_subcommand drain" -l config -d 'T
 complete -c longwire -n "__fish_longwire_using_subcommand drain" -l set -d 'Sets one key of the configuration, over the file and the environment (LONGWIRE_AUTH__LEEWAY=0s); may be repeated' -r
 complete -c longwire -n "__fish_longwire_using_subcommand drain" -s h -l help -d 'Print help'
 complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l connections -d 'How many connections this node is to hold [default: server.connections_max, else 10000]' -r
+complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l pid -d 'The running longwire to look at, and its unit if it is one\'s [default: the unit\'s, else the first that is found]' -r
 complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l nginx -d 'nginx\'s main file [default: /etc/nginx/nginx.conf where it is there]' -r -F
 complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l root -d 'Look at a copy of a host\'s /proc, /sys, /etc and /run below this directory' -r -F
 complete -c longwire -n "__fish_longwire_using_subcommand doctor" -l config -d 'The configuration file [default: /etc/longwire/longwire.toml where it is there]' -r -F

@@ -15,7 +15,7 @@ pub fn run(flags: &SourceFlags) -> Result<(), Failure> {
     for warning in &checked.warnings {
         note(&format!("longwire: warning: {warning}"));
     }
-    say(checked.loaded.settings.render_masked().trim_end());
+    say(checked.loaded.settings.render_masked().trim_end())?;
     if let Some(file) = &sources.file {
         note(&format!("longwire: {} is right", file.display()));
     }

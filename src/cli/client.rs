@@ -55,7 +55,7 @@ pub fn push(sources: &SourceFlags, flags: PushFlags) -> Result<(), Failure> {
 
 /// `longwire users`
 pub fn users(sources: &SourceFlags, flags: &UserFlags) -> Result<(), Failure> {
-    let answer = Api::new(sources, &flags.api)?.call("GET", &user_path(&flags.user), "")?;
+    let answer = Api::new(sources, &flags.api)?.call("GET", &user_path(&flags.user)?, "")?;
     let connections = answer["connections"].as_array().map_or(0, Vec::len);
     note(&match connections {
         0 => format!("{} is offline", flags.user),
@@ -66,7 +66,7 @@ pub fn users(sources: &SourceFlags, flags: &UserFlags) -> Result<(), Failure> {
 
 /// `longwire kick`
 pub fn kick(sources: &SourceFlags, flags: &UserFlags) -> Result<(), Failure> {
-    let answer = Api::new(sources, &flags.api)?.call("DELETE", &user_path(&flags.user), "")?;
+    let answer = Api::new(sources, &flags.api)?.call("DELETE", &user_path(&flags.user)?, "")?;
     note(&match answer["closed"].as_u64().unwrap_or_default() {
         0 => format!("{} was offline", flags.user),
         some => format!("closed {}", count(some)),
@@ -81,9 +81,15 @@ pub fn drain(sources: &SourceFlags, flags: &ApiFlags) -> Result<(), Failure> {
     Ok(())
 }
 
-pub(super) fn user_path(user: &str) -> String {
+pub(super) fn user_path(user: &str) -> Result<String, Failure> {
+    // Without a name it is another path, of which the API knows nothing to say.
+    if user.is_empty() {
+        return Err(Failure::Usage(
+            "a user has 1 to 128 bytes, and this one has none".into(),
+        ));
+    }
     // Percent-encoded as in a subject, which leaves nothing that means something in a URL.
-    format!("/v1/users/{}", subject::encode(user))
+    Ok(format!("/v1/users/{}", subject::encode(user)))
 }
 
 fn count(connections: u64) -> String {
@@ -118,7 +124,7 @@ impl Api {
     /// Prints the answer, too.
     fn call(&self, method: &str, path: &str, body: &str) -> Result<Value, Failure> {
         let answer = self.ask(method, path, body)?;
-        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?);
+        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?)?;
         Ok(answer)
     }
 

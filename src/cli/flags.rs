@@ -102,11 +102,14 @@ Examples:
 #[derive(Debug, Args)]
 pub struct DoctorFlags {
     /// How many connections this node is to hold [default: server.connections_max, else 10000]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub connections: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+    /// The running longwire to look at, and its unit if it is one's [default: the unit's, else the first that is found]
+    #[arg(long, value_name = "PID")]
+    pub pid: Option<u64>,
     /// nginx's main file [default: /etc/nginx/nginx.conf where it is there]
     #[arg(long, value_name = "FILE")]
     pub nginx: Option<PathBuf>,

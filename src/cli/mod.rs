@@ -13,7 +13,7 @@ mod serve;
 mod token;
 mod why;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
@@ -37,18 +37,9 @@ impl Failure {
 
 /// Runs what the process's arguments say.
 pub fn main() -> ExitCode {
-    // clap prints help, versions and usage errors itself, and exits with 0 or 2.
-    let Flags { sources, command } = Flags::parse();
-    let result = match command.unwrap_or(Command::Serve) {
-        Command::Serve => serve::run(&sources),
-        Command::Check => check::run(&sources).map(|()| 0),
-        Command::Token(flags) => token::run(&sources, flags).map(|()| 0),
-        Command::Push(flags) => client::push(&sources, flags).map(|()| 0),
-        Command::Users(flags) => client::users(&sources, &flags).map(|()| 0),
-        Command::Why(flags) => why::run(&sources, &flags).map(|()| 0),
-        Command::Kick(flags) => client::kick(&sources, &flags).map(|()| 0),
-        Command::Drain(flags) => client::drain(&sources, &flags).map(|()| 0),
-        Command::Doctor(flags) => doctor::run(&sources, &flags),
+    let result = match Flags::try_parse() {
+        Ok(flags) => run(flags),
+        Err(told) => explain(&told),
     };
     let (code, text) = match result {
         Ok(code) => return code.into(),
@@ -59,17 +50,51 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Prints what clap has to say instead: help and the version, which were asked for, or what is wrong.
+fn explain(told: &clap::Error) -> Result<u8, Failure> {
+    match told.print() {
+        Err(error) if !told.use_stderr() => written(Err(error))?,
+        _ => {}
+    }
+    Ok(u8::try_from(told.exit_code()).unwrap_or(2))
+}
+
+fn run(Flags { sources, command }: Flags) -> Result<u8, Failure> {
+    match command.unwrap_or(Command::Serve) {
+        Command::Serve => serve::run(&sources),
+        Command::Check => check::run(&sources).map(|()| 0),
+        Command::Token(flags) => token::run(&sources, flags).map(|()| 0),
+        Command::Push(flags) => client::push(&sources, flags).map(|()| 0),
+        Command::Users(flags) => client::users(&sources, &flags).map(|()| 0),
+        Command::Why(flags) => why::run(&sources, &flags).map(|()| 0),
+        Command::Kick(flags) => client::kick(&sources, &flags).map(|()| 0),
+        Command::Drain(flags) => client::drain(&sources, &flags).map(|()| 0),
+        Command::Doctor(flags) => doctor::run(&sources, &flags),
+    }
+}
+
 /// The command line as clap knows it, for what is written from it: manual pages and shell completions.
 pub fn command() -> clap::Command {
     Flags::command()
 }
 
-/// Writes a result to standard output. Whoever closed it does not want it: that is no error.
-fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+/// Writes a result to standard output. Whoever closed it (`| head -1`) does not want it: that is no error.
+fn say(text: &str) -> Result<(), Failure> {
+    let mut out = io::stdout();
+    written(writeln!(out, "{text}").and_then(|()| out.flush()))
+}
+
+/// What came of writing to standard output.
+fn written(done: io::Result<()>) -> Result<(), Failure> {
+    match done {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("cannot write to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes a remark to standard error, so that standard output holds the result alone.
 fn note(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(io::stderr(), "{text}");
 }

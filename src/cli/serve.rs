@@ -82,11 +82,15 @@ pub fn run(flags: &SourceFlags) -> Result<u8, Failure> {
             let (addresses, connections_max) = (started.addresses, started.connections_max);
             move || {
                 if let Some(token) = token {
-                    say(&banner::text(&Facts {
+                    let told = say(&banner::text(&Facts {
                         websocket,
                         api: reachable(api_address),
                         token,
                     }));
+                    if let Err(Failure::Failed(error) | Failure::Usage(error)) = told {
+                        // It serves all the same.
+                        tracing::warn!("{error}");
+                    }
                 }
                 for address in &addresses {
                     tracing::info!(%address, "websocket listening");

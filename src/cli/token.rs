@@ -31,8 +31,7 @@ pub fn run(flags: &SourceFlags, token: TokenFlags) -> Result<(), Failure> {
         device: token.device,
     };
     let minted = mint(&checked.loaded.settings.auth, &grant, crate::control::unix_ms());
-    say(&minted.map_err(Failure::failed)?);
-    Ok(())
+    say(&minted.map_err(Failure::failed)?)
 }
 
 /// `90s`, `30m`, `1h`, `7d`, in seconds.

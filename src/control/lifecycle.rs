@@ -18,7 +18,8 @@ use crate::links::Command;
 /// How much longer than `timeouts.drain` the last connections may take to close.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
-/// How long those may take who were accepted at the last moment, to be told that nobody is taken.
+/// How long those may take who were accepted at the last moment, to be told that nobody is taken; and who asks for nothing,
+/// before the process ends over it.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 const LAST_ANSWERS_LOOK: Duration = Duration::from_millis(5);
 

@@ -295,6 +295,6 @@ pub enum Notice {
     /// For the flight recorder, where `limits.history_bytes` is not 0: what happened since the last of these, in its order.
     /// May be lost: what the outbox has no room for is counted and forgotten.
     History(Vec<Happening>),
-    /// After `Command::Drain`: this reactor holds no connection any more.
+    /// After `Command::Drain`: this reactor holds no client any more. Who has not asked to be let in yet is none.
     Drained,
 }

@@ -4,6 +4,7 @@
 //! their shards and control hold it in an `Arc`.
 
 mod addresses;
+mod door;
 mod filter;
 mod users;
 
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::time::Instant;
 
 use addresses::Addresses;
+use door::Door;
 pub use filter::NameFilter;
 use users::Users;
 
@@ -24,9 +26,7 @@ pub struct Shared {
     /// Not made from the epoch, which clients see in the connection ids: they could choose names that collide.
     name_hasher: foldhash::quality::RandomState,
     draining: AtomicBool,
-    closed: AtomicBool,
-    /// Reactors that may be about to accept somebody.
-    accepting: AtomicUsize,
+    door: Door,
     reactors: Box<[ReactorCell]>,
     connections: OwnLine,
     places: OwnLine,
@@ -66,8 +66,7 @@ impl Shared {
             started: Instant::now(),
             name_hasher: foldhash::quality::RandomState::default(),
             draining: AtomicBool::new(false),
-            closed: AtomicBool::new(false),
-            accepting: AtomicUsize::new(0),
+            door: Door::default(),
             reactors: (0..reactors).map(|_| ReactorCell::default()).collect(),
             connections: OwnLine::default(),
             places: OwnLine::default(),
@@ -238,35 +237,41 @@ impl Shared {
         self.drain_pace_per_s.load(Ordering::Relaxed)
     }
 
-    /// A reactor is about to accept. False: the node accepts nobody any more. Whoever got true owes one `accept_end`.
+    /// A reactor is about to accept. False: it may not, because another is alone at it, or the node accepts nobody any
+    /// more. Whoever got true owes one `accept_end`.
     pub fn accept_begin(&self) -> bool {
-        // In one order with `close`: either this sees the door closed, or `close` is followed by a look at this.
-        self.accepting.fetch_add(1, Ordering::SeqCst);
-        let open = !self.closed.load(Ordering::SeqCst);
-        if !open {
-            self.accept_end();
-        }
-        open
+        self.door.begin()
     }
 
     /// Whom it accepted is counted by `connection_opened`.
     pub fn accept_end(&self) {
-        self.accepting.fetch_sub(1, Ordering::SeqCst);
+        self.door.end();
+    }
+
+    /// After `accept_begin`: no other reactor accepts anybody until `accept_alone_end`, so that a descriptor that this one
+    /// frees goes to whom it accepts next. False: another is accepting now; it is soon done.
+    pub fn accept_alone(&self) -> bool {
+        self.door.alone()
+    }
+
+    /// Ends what `accept_alone` began.
+    pub fn accept_alone_end(&self) {
+        self.door.alone_end();
     }
 
     /// From now on nobody is accepted: not even to be refused. There is no way back.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::SeqCst);
+        self.door.close();
     }
 
     /// Whether `close` was called.
     pub fn closed(&self) -> bool {
-        self.closed.load(Ordering::SeqCst)
+        self.door.closed()
     }
 
     /// After `close`: nobody is left, and nobody will come.
     pub fn deserted(&self) -> bool {
-        self.accepting.load(Ordering::SeqCst) == 0 && self.connections() == 0
+        self.door.idle() && self.connections() == 0
     }
 
     /// A reactor finished a turn.

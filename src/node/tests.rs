@@ -91,6 +91,23 @@ fn addresses_are_counted_over_all_reactors() {
 }
 
 #[test]
+fn one_that_accepts_alone_keeps_the_others_out() {
+    let shared = Shared::new(2, 1);
+    assert!(shared.accept_begin() && shared.accept_begin());
+    assert!(!shared.accept_alone(), "another is at it");
+    shared.accept_end();
+    assert!(shared.accept_alone());
+    assert!(!shared.accept_begin());
+    assert!(!shared.accept_alone(), "one at a time");
+    shared.accept_alone_end();
+    assert!(shared.accept_begin());
+    shared.accept_end();
+    shared.accept_end();
+    shared.close();
+    assert!(shared.deserted(), "nothing is left behind");
+}
+
+#[test]
 fn a_closed_node_is_deserted_when_nobody_accepts_and_nobody_is_left() {
     let shared = Shared::new(2, 1);
     assert!(shared.accept_begin());

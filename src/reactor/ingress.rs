@@ -83,9 +83,14 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
                                 "no descriptor left for new connections: refused until some are free; raise LimitNOFILE"
                             );
                         }
+                        if !self.node.accept_alone() {
+                            self.gate.close_for_now(now_ms);
+                            return;
+                        }
                         if self.gate.close(&mut self.listeners[number], now_ms) {
                             self.counters().refused[RefusalReason::NoDescriptors as usize].add(1);
                         }
+                        self.node.accept_alone_end();
                         return;
                     }
                     // The peer gave up between the two ends of its handshake (accept(2) lists a dozen such errors).

@@ -26,6 +26,8 @@ const USER_TIMEOUT: Duration = Duration::from_secs(40);
 /// How long the gate stays closed when no connection of this reactor ends before: somebody else's descriptor may have
 /// been freed, which no event tells.
 const GATE_RETRY_MS: u64 = 100;
+/// And how long when nobody could be answered because another reactor was accepting.
+const GATE_SOON_MS: u64 = 1;
 /// How often the log says that descriptors are out.
 const SAY_EVERY_MS: u64 = 5_000;
 /// A peer that is refused for want of descriptors gets this, unread and unparsed.
@@ -224,7 +226,8 @@ pub(super) struct Gate {
     closed_until_ms: Option<u64>,
     /// For the log.
     seldom: Seldom,
-    /// Kept open so that it can be given up for a moment: with it one peer at a time is told, instead of left hanging.
+    /// Kept open so that it can be given up for a moment: with it one peer at a time is told, instead of left hanging. Other
+    /// reactors with the same table have each its own, and none takes another's for a client (`node::Shared::accept_alone`).
     reserve: Option<File>,
 }
 
@@ -233,7 +236,7 @@ impl Gate {
         Self {
             closed_until_ms: None,
             seldom: Seldom::new(SAY_EVERY_MS),
-            reserve: open_reserve(),
+            reserve: open_reserve().ok(),
         }
     }
 
@@ -258,13 +261,23 @@ impl Gate {
         {
             self.closed_until_ms = None;
             if self.reserve.is_none() {
-                self.reserve = open_reserve();
+                match open_reserve() {
+                    Ok(reserve) => self.reserve = Some(reserve),
+                    // Somebody who is no reactor took it. The next that is free is the reserve's, and no client's.
+                    Err(error) if is_exhaustion(&error) => self.closed_until_ms = Some(now_ms + GATE_RETRY_MS),
+                    Err(_) => {}
+                }
             }
         }
     }
 
+    /// `accept` said that no descriptor is left, and another reactor would take what this one gave up.
+    pub fn close_for_now(&mut self, now_ms: u64) {
+        self.closed_until_ms = Some(now_ms + GATE_SOON_MS);
+    }
+
     /// `accept` said that no descriptor is left: answers one peer with the reserve, and closes the gate. True if a peer was
-    /// answered.
+    /// answered. Only while no other reactor accepts.
     pub fn close(&mut self, listener: &mut Listener, now_ms: u64) -> bool {
         self.closed_until_ms = Some(now_ms + GATE_RETRY_MS);
         let answered = match self.reserve.take() {
@@ -278,7 +291,7 @@ impl Gate {
             }
             None => false,
         };
-        self.reserve = open_reserve();
+        self.reserve = open_reserve().ok();
         answered
     }
 }
@@ -294,8 +307,8 @@ fn write_unix(mut stream: UnixStream) -> bool {
     stream.write_all(NO_DESCRIPTORS).is_ok()
 }
 
-fn open_reserve() -> Option<File> {
-    File::open("/dev/null").ok()
+fn open_reserve() -> io::Result<File> {
+    File::open("/dev/null")
 }
 
 /// Whether `accept` failed for want of descriptors or memory, which goes on until something is freed.

@@ -47,10 +47,58 @@ fn an_unknown_command_or_flag_is_a_usage_error() {
         &["push"],
         &["token"],
         &["push", "--user", "u", "--all"],
+        &["users", ""],
+        &["kick", ""],
+        &["why", ""],
+        // More than any kernel gives a process.
+        &["doctor", "--connections", "1000000000000"],
+        &["doctor", "--pid", "x"],
     ] {
         let (code, _, stderr) = run_to_end(arguments, dir.path());
         assert_eq!(code, 2, "{arguments:?}");
         assert!(!stderr.is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_and_a_closed_pipe_is_none() {
+    let gateway = Gateway::start("");
+    let api = gateway.url("");
+    let shell = |redirection: &str, arguments: &[&str]| {
+        let program = longwire();
+        let mut command = std::process::Command::new("sh");
+        command
+            .args(["-c", &format!("\"$0\" \"$@\" {redirection}")])
+            .arg(program.get_program())
+            .args(arguments)
+            .current_dir(gateway.dir.path());
+        command_to_end(&mut command)
+    };
+    for arguments in [
+        &["check"][..],
+        &["doctor"],
+        &["doctor", "--json"],
+        &["token", "--user", "u", "--config", "longwire.toml"],
+        &["users", "u", "--api", &api],
+        &["why", "u", "--json", "--api", &api],
+        &["push", "--user", "u", "--path", "p", "--api", &api],
+        &["--help"],
+        &["--version"],
+    ] {
+        let (code, _, stderr) = shell(">/dev/full", arguments);
+        assert_eq!(code, 1, "{arguments:?}: {stderr}");
+        assert!(
+            stderr.contains("longwire: cannot write to standard output: "),
+            "{arguments:?}: {stderr}"
+        );
+    }
+    for arguments in [&["check"][..], &["doctor", "--root", "/nowhere"], &["--help"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = longwire().args(arguments).stdout(writer).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("standard output"), "{arguments:?}: {stderr}");
     }
 }
 

@@ -175,10 +175,15 @@ fn connections_that_come_and_go_leave_no_trace_in_the_count() {
 
 #[test]
 fn when_descriptors_run_out_newcomers_are_refused_and_the_others_served_until_some_are_free() {
-    // One reactor: of two that share a table of descriptors one may take, for a client, what the other has just put aside to
-    // answer with, and then nobody is told before a descriptor is free.
-    let settings = "server.connections_max = 1000\nserver.reactors = 1";
-    let gateway = Gateway::start_in(TempDir::new(), settings, |command| {
+    for reactors in 1..=3 {
+        descriptors_run_out(reactors);
+    }
+}
+
+/// The reactors share a table of descriptors, and each has one put aside to answer with.
+fn descriptors_run_out(reactors: usize) {
+    let settings = format!("server.connections_max = 1000\nserver.reactors = {reactors}");
+    let gateway = Gateway::start_in(TempDir::new(), &settings, |command| {
         let program = command.get_program().to_owned();
         let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
         let mut limited = longwire_under("ulimit -n 80 && exec \"$0\" \"$@\"");
@@ -202,6 +207,20 @@ fn when_descriptors_run_out_newcomers_are_refused_and_the_others_served_until_so
         }
     }
     assert!(there.len() >= 20, "only {} of 80 descriptors were of use", there.len());
+    // Many at once, so that the reactors turn away at the same moments.
+    for _ in 0..2 {
+        let mut crowd: Vec<Raw> = (0..6).map(|_| Raw::open(&gateway)).collect();
+        for raw in &mut crowd {
+            raw.send(upgrade_request(&[]).as_bytes());
+        }
+        for mut raw in crowd {
+            match raw.response().status {
+                // Something else of the node gave up a descriptor.
+                101 => there.push(raw),
+                status => assert_eq!(status, 503),
+            }
+        }
+    }
     let mut served: Vec<Raw> = there.drain(..5).map(|raw| raw.log_in("u")).collect();
     drop(there);
     wait_until("newcomers to be let in again", || {

@@ -165,6 +165,26 @@ fn a_client_that_never_answers_the_close_does_not_hold_the_exit_up() {
     assert_eq!(gateway.run.exit_code(), 0);
 }
 
+#[test]
+fn who_connects_and_asks_for_nothing_does_not_hold_a_drain_up() {
+    let long = ["drain", "handshake", "connect"].map(|key| format!("timeouts.{key} = \"10m\"\n"));
+    let mut gateway = Gateway::start(&format!("{}server.reactors = 2", long.concat()));
+    let _mute: Vec<_> = (0..4).map(|_| crate::support::Raw::open(&gateway)).collect();
+    let mut half = crate::support::Raw::open(&gateway);
+    half.send(b"GET /ws HTTP/1.1\r\nHost: x\r\n");
+    let client = Client::login(&gateway, "u");
+    wait_until("all of them to be accepted", || {
+        gateway.metric("longwire_accepted_total") >= Some(6.0)
+    });
+    gateway.run.signal("TERM");
+    wait_until("the drain to begin", || !gateway.ready());
+    drop(client);
+    let answer = half.response();
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("Retry-After").is_some(), "{answer:?}");
+    assert_eq!(gateway.run.exit_code(), 0);
+}
+
 /// Starts a second program with this config and checks that it refuses, naming the address.
 #[track_caller]
 fn refuses_to_start(changes: &str, address: &str) {

@@ -6,7 +6,7 @@ use longwire::shard::Stage;
 use crate::client::News;
 use crate::control::{Order, Owed, Place};
 use crate::expect::Call;
-use crate::model::Claim;
+use crate::model::{self, Claim};
 use crate::tokens::Token;
 use crate::world::World;
 
@@ -161,7 +161,11 @@ impl World {
                 self.note("drained");
                 let reactor = &mut self.reactors[r];
                 let drain = reactor.drain.as_mut().unwrap();
-                let left = reactor.open.iter().find(|&&c| c < drain.newcomers);
+                let clients = &self.clients;
+                let left = reactor
+                    .open
+                    .iter()
+                    .find(|&&c| clients[c].model.stage != model::Stage::Handshake && clients[c].ended.is_none());
                 assert_eq!(left, None, "not drained");
                 assert!(!std::mem::replace(&mut drain.told, true), "drained twice");
             }

@@ -87,7 +87,7 @@ fn running(looked: &Looked<'_>) -> Option<Row> {
     let limit = process.descriptors?;
     let row = Row::count("descriptors_now", limit, needed(looked))
         .holds(holds(looked, limit))
-        .note(format!("pid {}, which runs now", process.pid));
+        .note(process.shown());
     Some(row.mend(|| "sudo systemctl daemon-reload && sudo systemctl restart longwire".into()))
 }
 

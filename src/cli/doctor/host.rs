@@ -84,7 +84,10 @@ fn memory(looked: &Looked<'_>) -> Row {
     let from = match (limit, in_unit) {
         (Some(_), Some((_, file))) => format!("MemoryMax in {file}, or a control group's limit"),
         (Some(_), None) => "the control group's limit".into(),
-        (None, _) => "MemAvailable, with what longwire has now".into(),
+        (None, _) => match &looked.service.running {
+            Some(process) => format!("MemAvailable, with what pid {} has now", process.pid),
+            None => "MemAvailable".into(),
+        },
     };
     let proxy = if proxied {
         ", the proxy on this host included"

@@ -45,7 +45,7 @@ struct Looked<'a> {
 /// Prints the report; the exit code is 1 if anything falls short.
 pub fn run(sources: &SourceFlags, flags: &DoctorFlags) -> Result<u8, Failure> {
     let root = Root::new(flags.root.clone());
-    let service = Service::find(&root);
+    let service = Service::find(&root, flags.pid).map_err(Failure::Usage)?;
     let (settings, config_row) = configured(&root, &service, sources)?;
     let given = flags.nginx.as_ref();
     let nginx_file = match given.map(std::path::absolute).transpose().map_err(Failure::failed)? {
@@ -79,7 +79,7 @@ pub fn run(sources: &SourceFlags, flags: &DoctorFlags) -> Result<u8, Failure> {
     rows.extend(nginx::rows(&looked));
     rows.push(nats::row(&looked));
     let report = Report { connections, rows };
-    say(&if flags.json { report.json() } else { report.text() });
+    say(&if flags.json { report.json() } else { report.text() })?;
     Ok(u8::from(report.falls_short()))
 }
 

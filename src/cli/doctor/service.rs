@@ -14,7 +14,8 @@ const UNIT: &str = "longwire.service";
 pub(super) struct Service {
     /// As systemd would start it.
     pub unit: Option<Unit>,
-    /// The process that serves now: the unit's where there is one, and no other, which is somebody else's business.
+    /// The process that serves now: the one that was asked for, else the unit's where there is one, and no other, which is
+    /// somebody else's business.
     pub running: Option<Process>,
 }
 
@@ -24,13 +25,40 @@ pub(super) struct Process {
     /// Its hard limit, to which a longwire raises the soft one.
     pub descriptors: Option<u64>,
     pub resident_bytes: u64,
+    of_unit: bool,
+    /// How many more there are that could have been meant.
+    others: usize,
+}
+
+impl Process {
+    /// Which one it is, for the note of a row.
+    pub fn shown(&self) -> String {
+        match self.others {
+            0 => format!("pid {}, which runs now", self.pid),
+            others => format!(
+                "pid {}, the first of {} that run now (--pid says which)",
+                self.pid,
+                others + 1
+            ),
+        }
+    }
 }
 
 impl Service {
-    pub fn find(root: &Root) -> Self {
+    /// `pid`: the process to look at; it is an error if that is no longwire that serves.
+    pub fn find(root: &Root, pid: Option<u64>) -> Result<Self, String> {
         let unit = unit::service(root, UNIT);
-        let running = running(root, unit.is_some());
-        Self { unit, running }
+        let Some(pid) = pid else {
+            let running = running(root, unit.is_some());
+            return Ok(Self { unit, running });
+        };
+        let advice = "pgrep -a longwire lists them";
+        let process = process(root, pid).ok_or_else(|| format!("--pid {pid}: no longwire serves there; {advice}"))?;
+        Ok(Self {
+            // What systemd would give says nothing of a process that it has not started.
+            unit: unit.filter(|_| process.of_unit),
+            running: Some(process),
+        })
     }
 
     /// The limit of open descriptors, and where it is from.
@@ -40,7 +68,7 @@ impl Service {
             return Some((limit.hard, format!("{from}, as systemd would start {UNIT}")));
         }
         if let Some(process) = &self.running {
-            return Some((process.descriptors?, format!("pid {}, which runs now", process.pid)));
+            return Some((process.descriptors?, process.shown()));
         }
         let limit = descriptors_of(root, "self")?;
         Some((limit, format!("this shell; there is no {UNIT} on this host")))
@@ -77,10 +105,16 @@ fn running(root: &Root, of_unit: bool) -> Option<Process> {
     let names = root.names("/proc").into_iter();
     let mut pids: Vec<u64> = names.filter_map(|name| name.parse().ok()).collect();
     pids.sort_unstable();
-    pids.into_iter().find_map(|pid| process(root, pid, of_unit))
+    let processes = pids.into_iter().filter_map(|pid| process(root, pid));
+    let mut candidates = processes.filter(|process| process.of_unit || !of_unit);
+    let first = candidates.next()?;
+    Some(Process {
+        others: candidates.count(),
+        ..first
+    })
 }
 
-fn process(root: &Root, pid: u64, of_unit: bool) -> Option<Process> {
+fn process(root: &Root, pid: u64) -> Option<Process> {
     if root.text(format!("/proc/{pid}/comm"))?.trim() != "longwire" {
         return None;
     }
@@ -92,9 +126,6 @@ fn process(root: &Root, pid: u64, of_unit: bool) -> Option<Process> {
     }
     let groups = root.text(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let end = format!("/{UNIT}");
-    if of_unit && !groups.lines().any(|line| line.ends_with(&end)) {
-        return None;
-    }
     let status = root.text(format!("/proc/{pid}/status")).unwrap_or_default();
     let resident_kib = status.lines().find_map(|line| {
         let value = line.strip_prefix("VmRSS:")?;
@@ -104,6 +135,8 @@ fn process(root: &Root, pid: u64, of_unit: bool) -> Option<Process> {
         pid,
         descriptors: descriptors_of(root, &pid.to_string()),
         resident_bytes: resident_kib.unwrap_or_default().saturating_mul(1_024),
+        of_unit: groups.lines().any(|line| line.ends_with(&end)),
+        others: 0,
     })
 }
 

@@ -17,18 +17,18 @@ const COLUMNS: usize = 100;
 
 /// `longwire why`
 pub fn run(sources: &SourceFlags, flags: &WhyFlags) -> Result<(), Failure> {
-    let mut path = format!("{}/history?limit={}", user_path(&flags.user), flags.limit);
+    let mut path = format!("{}/history?limit={}", user_path(&flags.user)?, flags.limit);
     if let Some(connection) = &flags.connection {
         let _ = write!(path, "&connection={connection}");
     }
     let api = Api::new(sources, &flags.api)?;
     let answer = api.ask("GET", &path, "")?;
     if flags.json {
-        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?);
+        say(&serde_json::to_string_pretty(&answer).map_err(Failure::failed)?)?;
     } else {
         let lines = time_line(&answer);
         if !lines.is_empty() {
-            say(lines.trim_end());
+            say(lines.trim_end())?;
         }
     }
     note(&remark(&flags.user, &answer));

@@ -100,7 +100,7 @@ impl Recorder {
             *self = Self::new(bytes_max, self.chunk_bytes, self.epoch, now_unix_ms);
         } else {
             self.bytes_max = bytes_max;
-            self.keep_bound();
+            self.keep_bound(now_unix_ms);
         }
     }
 
@@ -162,7 +162,7 @@ impl Recorder {
         chunk.bytes.extend_from_slice(&self.scratch);
         self.events += 1;
         self.enter(hash, &happening.user, place);
-        self.keep_bound();
+        self.keep_bound(happening.at_unix_ms);
     }
 
     /// What is kept of a user, or of one of the user's connections: the newest `limit` of them.
@@ -269,10 +269,18 @@ impl Recorder {
         self.users = users;
     }
 
-    fn keep_bound(&mut self) {
+    fn keep_bound(&mut self, now_unix_ms: u64) {
         while self.bytes() > self.bytes_max && self.events > 0 {
             let first = self.first_chunk;
-            while self.first_chunk == first && self.forget_oldest() {}
+            while self.first_chunk == first {
+                if !self.forget_oldest() {
+                    // What cannot be read cannot be skipped, as nothing else says where the next begins.
+                    let since_ms = self.since_ms.max(now_unix_ms.saturating_add(1));
+                    *self = Self::new(self.bytes_max, self.chunk_bytes, self.epoch, since_ms);
+                    tracing::error!("the flight recorder cannot read what it kept, and begins anew");
+                    return;
+                }
+            }
             // The index of a crowd that is forgotten goes, too.
             if self.users.len() * 4 < self.users.capacity() {
                 self.users.shrink_to(self.users.len(), |user| User::spread(user.hash));
@@ -280,7 +288,7 @@ impl Recorder {
         }
     }
 
-    /// False if there is none.
+    /// False if it cannot be read.
     fn forget_oldest(&mut self) -> bool {
         let place = self.first_chunk * self.chunk_bytes as u64 + self.tail as u64;
         let Some(Kept { happening, length, .. }) = self.read(place) else {
@@ -306,5 +314,44 @@ impl Recorder {
             self.tail = 0;
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::links::What;
+
+    fn login(at_unix_ms: u64) -> Happening {
+        Happening {
+            connection: ConnectionId {
+                epoch: 1,
+                reactor: 0,
+                index: 0,
+                generation: 0,
+            },
+            user: "alice".into(),
+            device: None,
+            remote: None,
+            at_unix_ms,
+            what: What::Connected { expires_at: None },
+        }
+    }
+
+    #[test]
+    fn one_that_cannot_read_what_it_kept_begins_anew_and_says_since_when() {
+        let mut recorder = Recorder::new(3_000, 1_024, 1, 0);
+        recorder.push(&login(1));
+        // A name of a length that is none.
+        recorder.chunks[0].bytes[0] = 0xFF;
+        let mut at_ms = 1;
+        while recorder.since_ms() == 0 {
+            at_ms += 1;
+            recorder.push(&login(at_ms));
+        }
+        assert_eq!((recorder.events(), recorder.since_ms()), (0, at_ms + 1));
+        recorder.push(&login(at_ms + 1));
+        assert_eq!(recorder.recall("alice", None, 9).happenings, [login(at_ms + 1)]);
     }
 }

@@ -10,7 +10,7 @@ use crate::protocol::frame::{self, Event, Opcode, Violation};
 use crate::protocol::handshake::{self, Refused, Scan};
 use crate::shard::connection::{Connection, Kept, Key, Stage};
 use crate::shard::outbound::{Frame, QueueId};
-use crate::shard::{Application, End, Flow, Message, NEVER, Urgency};
+use crate::shard::{Application, End, Flow, Message, NEVER, Refusal, Urgency};
 
 impl<S: Default> Engine<S> {
     pub(in crate::shard) fn receive<A>(&mut self, application: &mut A, key: Key, bytes: &mut [u8])
@@ -91,8 +91,7 @@ impl<S: Default> Engine<S> {
             }
         };
         if let Err(refusal) = application.admit(self, key, &request) {
-            let answer = handshake::refusal_response(refusal.status, refusal.retry_after_s, refusal.text);
-            return self.refuse(key, refusal.reason, answer);
+            return self.refuse_with(key, refusal);
         }
         let answer = Frame::plain(handshake::accept_response(&request));
         let first_ping_ms = self.first_ping_at();
@@ -103,6 +102,20 @@ impl<S: Default> Engine<S> {
         if !rest.is_empty() {
             self.receive_frames(application, key, rest);
         }
+    }
+
+    /// Answers a request of which only a part is there, and reads no more of it. A peer that has said nothing yet is left
+    /// alone: it asked for nothing.
+    pub fn refuse_unfinished(&mut self, key: Key, refusal: Refusal) {
+        let begun = |connection: &Connection<S>| matches!(connection.kept.as_deref(), Some(Kept::Head(_)));
+        if self.get(key).is_some_and(begun) {
+            self.refuse_with(key, refusal);
+        }
+    }
+
+    fn refuse_with(&mut self, key: Key, refusal: Refusal) {
+        let answer = handshake::refusal_response(refusal.status, refusal.retry_after_s, refusal.text);
+        self.refuse(key, refusal.reason, answer);
     }
 
     fn refuse_head(&mut self, key: Key, reason: RefusalReason) {
@@ -124,11 +137,12 @@ impl<S: Default> Engine<S> {
         };
         self.ended.push_back((key, end));
         self.enqueue(key.index, Frame::plain(answer), Urgency::Urgent);
+        self.connections[key.index as usize].refused = true;
         self.move_to(key.index, Stage::Closing);
         let deadline_ms = self.now.ms() + CLOSE_WAIT_MS;
         let connection = &mut self.connections[key.index as usize];
+        connection.kept = None;
         connection.deaf = true;
-        connection.refused = true;
         connection.deadline_ms = deadline_ms;
         connection.application_deadline_ms = NEVER;
         self.arm(key.index);

@@ -82,6 +82,8 @@ pub struct Engine<S> {
     /// Sockets whose write side is to be shut: the peer sees the end, and its answer ends the connection.
     half_close: VecDeque<Key>,
     generations: u32,
+    /// See `websockets`.
+    websockets: usize,
     outbound_bytes: usize,
     rules: Rules,
     now: Now,
@@ -105,6 +107,7 @@ impl<S: Default> Engine<S> {
             readable_again: VecDeque::new(),
             half_close: VecDeque::new(),
             generations: 0,
+            websockets: 0,
             outbound_bytes: 0,
             rules,
             now: Now { us: 0, unix_ms: 0 },
@@ -244,6 +247,12 @@ impl<S> Engine<S> {
         self.connections.is_empty()
     }
 
+    /// Connections that were upgraded and are still owed something: a close frame is written, or was and is unanswered, at
+    /// the least. Requests, answered or not, are none.
+    pub fn websockets(&self) -> usize {
+        self.websockets
+    }
+
     /// Stores where the client really is, when a trusted proxy says so.
     pub fn set_client(&mut self, key: Key, client: Option<IpAddr>) {
         if let Some(connection) = self.get_mut(key) {
@@ -281,6 +290,14 @@ impl<S> Engine<S> {
         if before == stage {
             return;
         }
+        let refused = connection.refused;
+        let is_websocket = |stage| match stage {
+            Stage::Unauthenticated | Stage::Open => true,
+            Stage::Closing => !refused,
+            Stage::Handshake | Stage::Dead => false,
+        };
+        self.websockets -= usize::from(is_websocket(before));
+        self.websockets += usize::from(is_websocket(stage));
         if let Some(gauge) = self.stage_gauge(before) {
             gauge.sub(1);
         }

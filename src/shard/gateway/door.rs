@@ -41,22 +41,8 @@ impl Gateway {
         let peer = engine.get(key).and_then(Connection::client);
         let client = self.client_of(peer, request);
         engine.set_client(key, client);
-        if let Some(drain) = &self.drain {
-            let left_s = drain.left_ms(engine.now().ms()).div_ceil(1_000).max(1) as u32;
-            return refuse(
-                503,
-                RefusalReason::Draining,
-                Some(left_s),
-                "this node is draining: another one takes you",
-            );
-        }
-        if self.node.draining() {
-            return refuse(
-                503,
-                RefusalReason::Draining,
-                Some(1),
-                "this node is draining: another one takes you",
-            );
+        if self.drain.is_some() || self.node.draining() {
+            return Err(self.drains(engine.now().ms()));
         }
         let per_ip = self.settings.limits.connections_per_ip;
         if per_ip > 0

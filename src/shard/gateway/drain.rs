@@ -6,13 +6,17 @@
 //! evenly over the window, and the waits that clients are told evenly over the time that the pace needs for all of them.
 //! The sum of the two is spread over the longer one at the least, so that no more come back in a second than the pace, or
 //! than are closed in one.
+//!
+//! Only clients are waited for. Whoever has not asked yet, or not to the end, holds nothing up: a request gets its 503
+//! whenever it is complete, or, the half of one, when the door closes (`node::Shared::close`); who says nothing is owed
+//! nothing.
 
 use super::{Gateway, Session};
 use crate::links::Notice;
-use crate::metrics::CloseReason;
-use crate::shard::Next;
+use crate::metrics::{CloseReason, RefusalReason};
 use crate::shard::connection::Stage;
 use crate::shard::engine::Engine;
+use crate::shard::{Next, Refusal};
 
 /// Closes a turn, however late the drain is.
 const CLOSES_A_TURN: u32 = 256;
@@ -32,13 +36,15 @@ const RETRY_MIN_MS: u64 = 100;
 pub(super) struct Drain {
     started_ms: u64,
     window_ms: u64,
-    /// Connections when it began.
+    /// Clients when it began: with others among them it would be through before its time.
     total: u64,
     closed: u64,
     /// The next slot to look at.
     cursor: u32,
     /// Control was told that nobody is left.
     told: bool,
+    /// Requests that were not complete when the door closed were answered.
+    answered: bool,
 }
 
 impl Drain {
@@ -94,11 +100,37 @@ impl Gateway {
             self.drain = Some(Drain {
                 started_ms: engine.now().ms(),
                 window_ms,
-                total: engine.len() as u64,
+                total: engine.websockets() as u64,
                 closed: 0,
                 cursor: 0,
                 told: false,
+                answered: false,
             });
+        }
+    }
+
+    /// The answer to whoever asks to be let in meanwhile.
+    pub(super) fn drains(&self, now_ms: u64) -> Refusal {
+        let left_ms = self.drain.as_ref().map_or(0, |drain| drain.left_ms(now_ms));
+        Refusal {
+            status: 503,
+            reason: RefusalReason::Draining,
+            retry_after_s: Some(left_ms.div_ceil(1_000).max(1) as u32),
+            text: "this node is draining: another one takes you",
+        }
+    }
+
+    /// Nobody is accepted any more, and the process ends within a moment: who is in the middle of a request is answered
+    /// now, as the rest of it may come too late.
+    fn answer_the_last(&mut self, engine: &mut Engine<Session>) {
+        let refusal = self.drains(engine.now().ms());
+        for slot in 0..engine.slots() {
+            let Some((key, connection)) = engine.at(slot) else {
+                continue;
+            };
+            if connection.stage() == Stage::Handshake {
+                engine.refuse_unfinished(key, refusal);
+            }
         }
     }
 
@@ -125,18 +157,15 @@ impl Gateway {
                     drain.closed += 1;
                     budget -= 1;
                 }
-                // A request that is not complete when the window ends gets no answer any more.
-                Stage::Handshake if due == u64::MAX => engine.close(key, CloseReason::Drain),
                 Stage::Handshake | Stage::Closing | Stage::Dead => {}
             }
         }
-        if engine.is_empty() && !drain.told {
+        if engine.websockets() == 0 && !drain.told {
             drain.told = true;
             self.notices.push(Notice::Drained);
         }
-        if drain.cursor >= engine.slots() && due == u64::MAX {
-            // Requests that came after the cursor had passed.
-            drain.cursor = 0;
+        if self.node.closed() && !std::mem::replace(&mut drain.answered, true) {
+            self.answer_the_last(engine);
         }
         if budget == 0 {
             Next::Now

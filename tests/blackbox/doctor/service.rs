@@ -1,6 +1,7 @@
 //! What systemd, or the process that runs, gives the node.
 
 use super::{CONFIG, Host, KEY, row};
+use crate::support::Value;
 
 #[test]
 fn descriptors_are_those_that_systemd_would_give() {
@@ -71,6 +72,45 @@ fn without_a_unit_it_is_the_process_that_runs_or_this_shell() {
     // Another longwire is nothing of the unit's.
     let (code, report) = running(Host::fine(), LIMITS, "0::/user.slice\n").report(&[]);
     assert_eq!(code, 0, "{report:#}");
+}
+
+#[test]
+fn of_several_that_run_it_says_which_one_and_takes_the_one_that_is_named() {
+    let limits = |hard: u64| format!("Max open files            1024                 {hard}                 files\n");
+    let mut host = Host::fine().without("/usr/lib/systemd/system/longwire.service");
+    for (pid, hard) in [(90, 5_000), (812, 6_000)] {
+        host = host
+            .with(&format!("/proc/{pid}/comm"), "longwire\n")
+            .with(&format!("/proc/{pid}/cmdline"), "longwire\0--config\0x.toml\0")
+            .with(&format!("/proc/{pid}/limits"), limits(hard))
+            .with(&format!("/proc/{pid}/cgroup"), "0::/user.slice\n");
+    }
+    let descriptors = |host: &Host, arguments: &[&str]| row(&host.report(arguments).1, "descriptors");
+    let said = |row: &Value, words: &str| assert!(row["note"].as_str().unwrap().contains(words), "{row:#}");
+    let first = descriptors(&host, &[]);
+    assert_eq!(first["value"], 5_000);
+    said(&first, "pid 90, the first of 2 that run now (--pid says which)");
+    let named = descriptors(&host, &["--pid", "812"]);
+    assert_eq!(named["value"], 6_000);
+    said(&named, "pid 812, which runs now");
+    said(&row(&host.report(&["--pid", "812"]).1, "memory"), "pid 812");
+
+    // One that systemd has not started has nothing of the unit's.
+    let host = host.with(
+        "/usr/lib/systemd/system/longwire.service",
+        "[Service]\nLimitNOFILE=1048576\n",
+    );
+    assert_eq!(descriptors(&host, &[])["value"], 1_048_576);
+    assert_eq!(descriptors(&host, &["--pid", "812"])["value"], 6_000);
+
+    for pid in ["1", "813"] {
+        let (code, stdout, stderr) = host.doctor(&["--pid", pid]);
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(
+            stderr.contains(&format!("--pid {pid}: no longwire serves there")),
+            "{stderr}"
+        );
+    }
 }
 
 #[test]

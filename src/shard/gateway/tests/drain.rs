@@ -139,26 +139,82 @@ fn newcomers_are_refused_until_the_last_is_gone_and_control_is_told_once() {
     );
     world.shard.end_of_file(newcomer);
 
-    world.pass(999);
+    world.pass(1_499);
     world.shard.run();
-    assert_eq!(world.stage(second), Stage::Unauthenticated);
+    assert_eq!(
+        world.stage(second),
+        Stage::Unauthenticated,
+        "of two, one each half of the window"
+    );
     world.pass(1);
     world.shard.run();
     assert!(world.hear(second)[0].starts_with("1012 retry_ms="));
     world.shard.end_of_file(first);
     world.shard.end_of_file(second);
-    world.pass(1_999);
-    world.shard.run();
-    assert_eq!(world.stage(half), Stage::Handshake, "its request may still come");
-    world.pass(1);
-    world.shard.run();
-    world.shard.run();
-    assert_eq!(world.stage(half), Stage::Dead);
-    assert!(world.notices().is_empty(), "not all sockets are closed");
-    while world.shard.engine.next_dead().is_some() {}
     world.shard.run();
     world.shard.run();
     let notices = world.notices();
     assert!(matches!(notices[..], [Notice::Drained]), "{notices:?}");
+    assert_eq!(
+        world.stage(half),
+        Stage::Handshake,
+        "the rest of its request may still come"
+    );
+    world.shard.receive(half, &mut HEAD[30..].to_vec());
+    assert!(world.drop_written(half).starts_with(b"HTTP/1.1 503 "));
+    world.shard.end_of_file(half);
+    world.end();
+}
+
+#[test]
+fn who_has_not_asked_holds_nothing_up_and_half_a_request_is_answered_when_the_door_closes() {
+    let mut world = World::new(settings());
+    let [mute, half, asked] = [(); 3].map(|()| world.shard.open(None));
+    world.shard.receive(half, &mut HEAD[..30].to_vec());
+    let client = world.upgraded();
+    world.shard.command(Command::Drain { window_ms: 60_000 });
+    world.shard.receive(asked, &mut HEAD.to_vec());
+    assert!(world.drop_written(asked).starts_with(b"HTTP/1.1 503 "));
+    world.shard.run();
+    assert_eq!(
+        world.hear(client),
+        ["1012 retry_ms=100"],
+        "alone, it need not wait for others"
+    );
+    world.shard.run();
+    assert!(world.notices().is_empty(), "its own close may still come");
+    world.shard.end_of_file(client);
+    world.shard.run();
+    let notices = world.notices();
+    assert!(matches!(notices[..], [Notice::Drained]), "{notices:?}");
+
+    world.node.close();
+    world.shard.run();
+    let answer = String::from_utf8(world.drop_written(half)).unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 503 ") && answer.contains("Retry-After: 60\r\n"),
+        "{answer}"
+    );
+    assert_eq!(world.stage(mute), Stage::Handshake);
+    for key in [mute, half, asked] {
+        world.shard.end_of_file(key);
+    }
+    world.shard.run();
+    assert!(world.notices().is_empty(), "control was told already");
+    world.end();
+}
+
+#[test]
+fn those_who_say_nothing_do_not_hasten_the_others() {
+    let mut world = World::new(settings());
+    let silent: Vec<Key> = (0..900).map(|_| world.shard.open(None)).collect();
+    let mut keys = crowd(&mut world, 100);
+    world.shard.command(Command::Drain { window_ms: 1_000 });
+    world.pass(500);
+    world.shard.run();
+    assert_eq!(sent_away(&mut world, &mut keys).len(), 51);
+    for key in silent {
+        world.shard.end_of_file(key);
+    }
     world.end();
 }
