@@ -63,13 +63,20 @@ impl Tracker {
     /// `due`, `lost`, `unaccountable`, and what nobody sent into `garbled`.
     pub fn settle(&self, sent: u32, here: bool, failed: &[u32], accounts: &mut Accounts) {
         accounts.due += u64::from(sent);
-        accounts.garbled += u64::from(self.next.saturating_sub(sent));
+        let never_sent = |gap: &Gap| gap.to.saturating_sub(gap.from.max(sent));
+        let forged = self.next.saturating_sub(sent) - self.gaps.iter().map(never_sent).sum::<u32>();
+        accounts.garbled += u64::from(forged);
+        accounts.received -= u64::from(forged);
         let tail = Gap {
             from: self.next,
             to: sent,
             excused: self.away || !here,
         };
-        for gap in self.gaps.iter().chain([&tail]).filter(|gap| gap.from < gap.to) {
+        let cut = self.gaps.iter().map(|gap| Gap {
+            to: gap.to.min(sent),
+            ..*gap
+        });
+        for gap in cut.chain([tail]).filter(|gap| gap.from < gap.to) {
             let missing = u64::from(gap.to - gap.from);
             let doubtful = if gap.excused {
                 missing
@@ -160,7 +167,11 @@ mod tests {
 
     #[test]
     fn what_nobody_sent_is_garbled() {
-        assert_eq!(accounts(&[0, 1, 2], 2).garbled, 1);
+        for (came, garbled, received, lost) in [(&[0, 1, 2][..], 1, 2, 0), (&[0, 900, 905], 2, 1, 1), (&[7, 6], 2, 0, 2)] {
+            let found = accounts(came, 2);
+            assert_eq!((found.garbled, found.received, found.lost), (garbled, received, lost), "{came:?}");
+            assert_eq!(found.due, found.received + found.lost);
+        }
     }
 
     #[test]
