@@ -79,6 +79,14 @@ pub struct Plan {
     pub slow_per_mille: u32,
 }
 
+impl Plan {
+    /// The topic that this client subscribes to.
+    pub fn topic(&self, client: u32) -> Option<u32> {
+        let subscribes = self.topics > 0 && (self.subscribers == 0 || client < self.subscribers);
+        subscribes.then(|| client % self.topics)
+    }
+}
+
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]

@@ -167,9 +167,15 @@ mod tests {
 
     #[test]
     fn what_nobody_sent_is_garbled() {
-        for (came, garbled, received, lost) in [(&[0, 1, 2][..], 1, 2, 0), (&[0, 900, 905], 2, 1, 1), (&[7, 6], 2, 0, 2)] {
+        for (came, garbled, received, lost) in
+            [(&[0, 1, 2][..], 1, 2, 0), (&[0, 900, 905], 2, 1, 1), (&[7, 6], 2, 0, 2)]
+        {
             let found = accounts(came, 2);
-            assert_eq!((found.garbled, found.received, found.lost), (garbled, received, lost), "{came:?}");
+            assert_eq!(
+                (found.garbled, found.received, found.lost),
+                (garbled, received, lost),
+                "{came:?}"
+            );
             assert_eq!(found.due, found.received + found.lost);
         }
     }

@@ -139,7 +139,10 @@ mod tests {
     #[test]
     fn a_worker_that_is_kept_from_its_core_is_late_however_much_comes() {
         for every_us in [100, 1_000, 10_000, 500_000] {
-            assert!(p99_us(every_us, &each_second(), 150_000) > 20_000, "every {every_us} us");
+            assert!(
+                p99_us(every_us, &each_second(), 150_000) > 20_000,
+                "every {every_us} us"
+            );
         }
     }
 

@@ -322,9 +322,7 @@ impl Worker {
                 .user
                 .settle(users, here, failed(Stream::User(client.number)), &mut accounts);
             client.all.settle(sent.all, here, failed(Stream::All), &mut accounts);
-            let subscribed = self.plan.subscribers == 0 || client.number < self.plan.subscribers;
-            if self.plan.topics > 0 && subscribed {
-                let topic = client.number % self.plan.topics;
+            if let Some(topic) = self.plan.topic(client.number) {
                 let count = sent.topics.get(topic as usize).copied().unwrap_or(0);
                 let failed = failed(Stream::Topic(topic));
                 client.topic.settle(count, here, failed, &mut accounts);
