@@ -1,6 +1,7 @@
 //! The coordinator: starts workers, tells them what to do, listens, samples, publishes, and puts the result together.
 //! Scenarios are scripts over `Load`. It holds no client connection itself.
 
+mod connecting;
 mod finish;
 mod publishing;
 mod watch;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use crate::cli::{Kind, Options};
 use crate::clock;
 use crate::histogram::Delays;
+use crate::interrupt;
 use crate::plan::{Answer, Command, Login, Plan, Target, When};
 use crate::publisher::Ledger;
 use crate::report::progress::Progress;
@@ -117,10 +119,7 @@ impl Load {
                 );
             }
         };
-        if let (None, Some(Target::Tcp(address, _))) = (&started, targets.first()) {
-            let reached = std::net::TcpStream::connect_timeout(address, Duration::from_secs(5));
-            reached.map_err(|error| format!("{address}: {error} (--start starts a gateway for the run)"))?;
-        }
+        targets.iter().try_for_each(Target::reach)?;
         let server = options.server_pid.or_else(|| targets.first().and_then(server::find));
         let mark = fastrand::u32(1..);
         let (say, said) = channel();
@@ -269,11 +268,21 @@ impl Load {
         }
     }
 
-    /// Listens and samples until `done` says so; false: it did not within so many seconds.
+    /// Listens and samples until `done` says so; false: it did not within so many seconds, or somebody wants the run to end.
     ///
     /// # Errors
     /// A worker is gone.
     pub fn wait(&mut self, doing: &str, seconds: f64, mut done: impl FnMut(&Self) -> bool) -> Result<bool, String> {
+        let mut is_done = false;
+        self.wait_through(doing, seconds, |load| {
+            is_done = done(load);
+            is_done || interrupt::asked()
+        })?;
+        Ok(is_done)
+    }
+
+    /// The same for what has to be waited for even then.
+    fn wait_through(&mut self, doing: &str, seconds: f64, mut done: impl FnMut(&Self) -> bool) -> Result<bool, String> {
         let until_us = clock::now_us() + (seconds * 1e6) as u64;
         loop {
             if done(self) {
@@ -396,12 +405,12 @@ impl Load {
             below,
         })?;
         let patience = 120.0 + f64::from(below) / if per_second > 0.0 { per_second } else { 500.0 };
-        if !self.wait("connecting", patience, |load| load.connected() >= below)? {
-            let errors = finish::errors(&self.workers);
-            return Err(format!(
-                "only {} of {below} got in; errors: {errors:?}",
-                self.connected()
-            ));
+        let mut hope = connecting::Hope::new(clock::now_us());
+        self.wait("connecting", patience, |load| {
+            load.connected() >= below || hope.is_lost(load, clock::now_us())
+        })?;
+        if self.connected() < below {
+            return Err(connecting::why_not(self, below));
         }
         Ok(self.last_login_us().saturating_sub(at_us) as f64 / 1e6)
     }

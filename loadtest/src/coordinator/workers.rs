@@ -1,6 +1,7 @@
 //! The worker processes: started, told, listened to. Ends them with itself.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::mpsc::Sender;
@@ -38,6 +39,8 @@ impl Worker {
             .arg("worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // A terminal's Ctrl-C is for the coordinator.
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         let output = child.stdout.take().ok_or("a worker without output")?;

@@ -164,6 +164,9 @@ impl Worker {
             client.topic.was_away();
             client.all.was_away();
         }
+        if self.churn.is_some() {
+            client.stays.begin(now_us);
+        }
         self.under_way -= 1;
         self.tally.connected += 1;
         self.tally.logins += 1;
@@ -321,7 +324,10 @@ impl Worker {
         let client = &mut self.clients[at];
         match client.stage {
             Stage::Connecting | Stage::Upgrading | Stage::LoggingIn => self.under_way -= 1,
-            Stage::In => self.tally.connected -= 1,
+            Stage::In => {
+                self.tally.connected -= 1;
+                client.stays.end(clock::now_us());
+            }
             Stage::Away | Stage::Leaving => {}
         }
         client.calls.lost(&mut self.tally.accounts);
