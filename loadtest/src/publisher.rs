@@ -25,6 +25,9 @@ const WAITING_MAX: usize = 200_000;
 /// How long answers may take after the last push, microseconds.
 const PATIENCE_US: u64 = 10_000_000;
 
+/// How often it looks whether it is to stop, however far the next push is, microseconds.
+const LOOK_UP_US: u64 = 100_000;
+
 /// Over what.
 #[derive(Clone, Debug)]
 pub enum Link {
@@ -270,7 +273,7 @@ fn over_http(
             break;
         }
         let before_us = clock::now_us();
-        let alarm_us = next_us.unwrap_or(before_us + 100_000);
+        let alarm_us = next_us.unwrap_or(u64::MAX).min(before_us + LOOK_UP_US);
         let timeout = (alarm_us <= before_us).then_some(Duration::ZERO);
         alarm.set(alarm_us)?;
         match poll.poll(&mut events, timeout) {
@@ -308,7 +311,7 @@ fn over_nats(
     while let Some(next_us) = schedule.next_us() {
         let now_us = clock::now_us();
         if next_us > now_us {
-            alarm.set(next_us)?;
+            alarm.set(next_us.min(now_us + LOOK_UP_US))?;
             match poll.poll(&mut events, None) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => continue,

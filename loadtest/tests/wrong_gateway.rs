@@ -141,6 +141,39 @@ fn who_comes_and_goes_is_owed_what_came_while_it_was_there() {
 }
 
 #[test]
+fn a_churn_without_enough_clients_counts_for_nothing() {
+    let mut options = options(Wrong::Nothing);
+    options.stay = Duration::from_secs(1);
+    // A hundred visits a second of a second each, and twelve clients for them.
+    let run = scenarios::run("churn", options).unwrap();
+    assert!(
+        run.void.iter().any(|reason| reason.contains("nobody to make them")),
+        "{:?}",
+        run.void
+    );
+}
+
+#[test]
+fn a_worker_that_is_killed_ends_the_run_with_the_reason() {
+    let gateway = gateway::start(Wrong::Nothing);
+    let mut child = Process::new(env!("CARGO_BIN_EXE_longwire-load"))
+        .args(["hold", "-n", "12", "--duration", "1h", "--secret", SECRET])
+        .args(["--target", &format!("ws://{}/ws", gateway.clients)])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(said.any(|line| line.unwrap().contains("warming up")));
+    let workers = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+    let worker = nix::unistd::Pid::from_raw(workers.trim().parse().unwrap());
+    nix::sys::signal::kill(worker, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert!(said.any(|line| line.unwrap().contains("worker 0 ended: signal: 9")));
+    assert_eq!(child.wait().unwrap().code(), Some(2));
+}
+
+#[test]
 fn an_interrupted_run_says_what_it_found_and_leaves_no_process() {
     let gateway = gateway::start(Wrong::Nothing);
     let json = std::env::temp_dir().join(format!("longwire-load-interrupted-{}.json", std::process::id()));

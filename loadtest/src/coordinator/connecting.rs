@@ -30,7 +30,7 @@ impl Hope {
     /// Nobody got in for a while, though they tried.
     pub fn is_lost(&mut self, load: &Load, now_us: u64) -> bool {
         let logins = load.count(|tick| tick.logins);
-        let failed = finish::errors(&load.workers).values().sum();
+        let failed = load.errors().values().sum();
         if logins != self.logins {
             (self.logins, self.since_us, self.failed) = (logins, now_us, failed);
         }
@@ -38,9 +38,16 @@ impl Hope {
     }
 }
 
+impl Load {
+    /// Errors of the workers so far, by kind.
+    pub fn errors(&self) -> BTreeMap<String, u64> {
+        finish::errors(&self.workers)
+    }
+}
+
 /// Why not all of them got in.
 pub fn why_not(load: &Load, below: u32) -> String {
-    let errors = finish::errors(&load.workers);
+    let errors = load.errors();
     let why = if interrupt::asked() {
         "interrupted: ".to_owned()
     } else {

@@ -317,7 +317,7 @@ impl Load {
             Some(Answer::Ready) => worker.ready = true,
             Some(Answer::Settled(accounts)) => worker.settled = Some(accounts),
             Some(Answer::Failed(error)) => return Err(format!("worker {place}: {error}")),
-            None => return Err(format!("worker {place} ended")),
+            None => return Err(format!("worker {place} ended: {}", worker.end())),
             Some(Answer::Tick(tick)) => {
                 if let Some(lag) = Delays::from_text(&tick.lag) {
                     self.watch.lag(&lag);

@@ -83,6 +83,12 @@ impl Worker {
         writeln!(input, "{line}").map_err(|error| format!("a worker is gone: {error}"))
     }
 
+    /// How it ended, now that it says no more.
+    pub fn end(&mut self) -> String {
+        let status = self.child.wait();
+        status.map_or_else(|error| error.to_string(), |status| status.to_string())
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()

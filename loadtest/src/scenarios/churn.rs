@@ -40,6 +40,12 @@ pub fn run(options: Options) -> Result<Run, String> {
         load.connected() == 0 && load.count(|tick| tick.logins) > 0
     })?;
     let after = load.usage();
+    let not_made = load.errors().get("churn_without_free_client").copied().unwrap_or(0);
+    if not_made as f64 > rate * lasts.as_secs_f64() / 100.0 {
+        load.void(format!(
+            "{not_made} visits had nobody to make them: all clients were there (more --connections, a shorter --stay, or less --rate)"
+        ));
+    }
     let logins = load.count(|tick| tick.logins) as f64;
     load.figure("logins", logins);
     load.figure("logins_per_s", logins / lasts.as_secs_f64().max(1e-6));
