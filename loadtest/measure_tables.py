@@ -250,7 +250,7 @@ def accounts(results):
     if not due:
         raise NoNumber("-")
     wrong = ", ".join(f"{count(number)} {kind.replace('_', ' ')}" for kind, number in bad.items() if number) or "none"
-    left = f", {count(open_)} not to be accounted for (their connections were lost)" if open_ else ""
+    left = f", {count(open_)} not to be accounted for (their connections were lost, or the API did not take them)" if open_ else ""
     return f"{wrong} of {count(due)} due{left}", not any(bad.values())
 
 

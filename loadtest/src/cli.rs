@@ -1,6 +1,8 @@
 //! The command line: one subcommand a scenario, shared flags, and what a run's end is worth as an exit code. Decides
 //! nothing about the load itself.
 
+mod values;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,10 +10,12 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::interrupt;
 use crate::plan::Target;
 use crate::result::Run;
 use crate::sources::Sources;
 use crate::{report, scenarios, server, worker};
+use values::{duration, path, rate, rate_or_none, share};
 
 /// Loads a longwire gateway, or another WebSocket server, and tells the truth about it.
 #[derive(Parser, Debug)]
@@ -90,16 +94,16 @@ pub enum Raise {
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// How many connections
-    #[arg(long, short = 'n', default_value_t = 10_000)]
+    #[arg(long, short = 'n', default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: u32,
     /// Worker processes [default: one per 15,000 connections]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub workers: Option<u32>,
     /// Per second: logins (hold, churn), pushes (push, fanout, slow, soak), calls (call); the first step of a search
-    #[arg(long)]
+    #[arg(long, value_parser = rate)]
     pub rate: Option<f64>,
     /// Logins a second while connecting; 0: as fast as admitted
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, value_parser = rate_or_none)]
     pub connect_rate: f64,
     /// How long the measured phase takes, e.g. 30s, 5m, 8h
     #[arg(long, value_parser = duration)]
@@ -147,7 +151,7 @@ pub struct Options {
     #[arg(long)]
     pub server_pid: Option<u32>,
     /// Start a longwire for this run, on free ports of the loopback interface
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["target", "config", "server_pid", "target_kind"])]
     pub start: bool,
     /// Its binary [default: longwire beside this program]
     #[arg(long)]
@@ -155,8 +159,8 @@ pub struct Options {
     /// A setting of the longwire that is started, e.g. server.reactors=1; repeated
     #[arg(long)]
     pub set: Vec<String>,
-    /// Bytes of a push as the client gets it, or of a call's body
-    #[arg(long, default_value_t = 128)]
+    /// Bytes of a push as the client gets it, or of a call's body; what accounts for a message takes 86 of them
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(86..=65_536))]
     pub bytes: u32,
     /// Upgrades and logins under way at once, of one worker; 0: no limit
     #[arg(long)]
@@ -171,7 +175,7 @@ pub struct Options {
     #[arg(long, default_value_t = 0)]
     pub subscribers: u32,
     /// How often everybody reconnects (storm)
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     pub storms: u32,
     /// How long a client stays (churn, soak)
     #[arg(long, value_parser = duration, default_value = "5s")]
@@ -180,7 +184,7 @@ pub struct Options {
     #[arg(long, value_parser = share)]
     pub share: Option<f64>,
     /// The path of calls [default: load/echo where there is a NATS, else ping]
-    #[arg(long)]
+    #[arg(long, value_parser = path)]
     pub path: Option<String>,
     /// What a search raises
     #[arg(long, value_enum, default_value_t = Raise::Push)]
@@ -234,30 +238,6 @@ impl Options {
     }
 }
 
-/// `250us`, `10ms`, `30s`, `5m`, `8h`; a number alone is seconds.
-fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| format!("{text}: no duration"))?;
-    let scale = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3_600.0,
-        _ => return Err(format!("{text}: us, ms, s, m or h")),
-    };
-    Duration::try_from_secs_f64(number * scale).map_err(|error| format!("{text}: {error}"))
-}
-
-/// A share, more than none of it and not all.
-fn share(text: &str) -> Result<f64, String> {
-    let share = text.parse().ok().filter(|share| *share > 0.0 && *share < 1.0);
-    share.ok_or_else(|| format!("{text}: a number between 0 and 1"))
-}
-
 /// The exit code of a run that counts for nothing.
 const VOID: u8 = 3;
 
@@ -287,12 +267,15 @@ pub fn main() -> ExitCode {
 
 fn run(scenario: &str, options: Options) -> Result<ExitCode, String> {
     let (json, html, quiet) = (options.json.clone(), options.html.clone(), options.quiet);
+    // Now, and not when hours are over.
+    json.iter()
+        .chain(&html)
+        .try_for_each(|path| report::json::can_write(path))?;
+    interrupt::listen();
     let run = scenarios::run(scenario, options)?;
-    if let Some(path) = json {
-        report::json::write(&path, &run)?;
-    }
+    let mut written = json.map_or(Ok(()), |path| report::json::write(&path, &run));
     if let Some(path) = html {
-        report::json::write_text(&path, &report::html::html(&run))?;
+        written = written.and(report::json::write_text(&path, &report::html::html(&run)));
     }
     if !quiet {
         say(&report::table::summary(&run));
@@ -300,14 +283,13 @@ fn run(scenario: &str, options: Options) -> Result<ExitCode, String> {
     for reason in &run.void {
         let _ = writeln!(std::io::stderr(), "!!! THIS RUN COUNTS FOR NOTHING: {reason}");
     }
-    Ok(verdict(&run))
+    written.map(|()| verdict(&run))
 }
 
-/// 0: it counts and every message is accounted for; 1: messages were lost, doubled, disordered or garbled; 3: it counts
-/// for nothing.
+/// 0: it counts and every message is accounted for; 1: messages were lost, doubled, disordered or garbled, or the server
+/// failed; 3: it counts for nothing.
 fn verdict(run: &Run) -> ExitCode {
-    let accounts = &run.accounts;
-    if accounts.lost + accounts.duplicated + accounts.out_of_order + accounts.garbled > 0 {
+    if run.has_faults() {
         ExitCode::FAILURE
     } else if run.void.is_empty() {
         ExitCode::SUCCESS
@@ -340,20 +322,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read() {
-        assert_eq!(duration("250us"), Ok(Duration::from_micros(250)));
-        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
-        assert!(duration("5 parsecs").is_err() && duration("").is_err());
-    }
-
-    #[test]
-    fn shares_lie_between_none_and_all() {
-        assert_eq!(share("0.5"), Ok(0.5));
-        assert!(
-            ["0", "1", "-1", "2", "half", ""]
-                .iter()
-                .all(|text| share(text).is_err())
-        );
+    fn what_cannot_be_done_is_refused() {
+        let refused = |flags: &str| {
+            let words = format!("longwire-load call {flags}");
+            Cli::try_parse_from(words.split(' ')).is_err()
+        };
+        for flags in [
+            "-n 0",
+            "--rate 0",
+            "--rate NaN",
+            "--rate inf",
+            "--rate=-5",
+            "--connect-rate=-1",
+            "--workers 0",
+            "--storms 0",
+            "--bytes 1",
+            "--bytes 70000",
+            "--path a\"b",
+            "--path /a",
+            "--path a//b",
+            "--start --target ws://[::1]:80/ws",
+            "--start --server-pid 1",
+            "--start --config a.toml",
+            "--start --target-kind raw",
+        ] {
+            assert!(refused(flags), "{flags}");
+        }
+        for flags in [
+            "-n 1",
+            "--rate 0.1",
+            "--connect-rate 0",
+            "--path order/create",
+            "--start --bytes 86",
+        ] {
+            assert!(!refused(flags), "{flags}");
+        }
     }
 
     #[test]

@@ -28,10 +28,9 @@ impl Delays {
         self.0.saturating_record(us.max(1));
     }
 
-    /// A turn of an event loop: it counts once a millisecond that it took, for what came during it had to wait. (Counted
-    /// once each, thousands of short turns would hide a long one.)
-    pub fn record_turn(&mut self, us: u64) {
-        self.0.saturating_record_n(us.max(1), 1 + us / 1_000);
+    /// The same delay, so many times.
+    pub fn record_n(&mut self, us: u64, count: u64) {
+        self.0.saturating_record_n(us.max(1), count);
     }
 
     /// How many.

@@ -179,11 +179,11 @@ impl Connection {
 
 /// Pads that make a push of this stream as long as asked, as the client gets it.
 fn pads(stream: Stream, bytes: usize) -> usize {
-    let topic = match stream {
-        Stream::Topic(topic) => format!(r#""topic":"load.{topic}","#).len(),
-        _ => 0,
+    let opening = match stream {
+        Stream::Topic(topic) => payload::topic_opening(topic).len(),
+        _ => payload::OPENING.len(),
     };
-    payload::pads_for(bytes.saturating_sub(topic))
+    bytes.saturating_sub(payload::HEAD + opening + payload::CLOSING.len())
 }
 
 /// The answer that begins these bytes, if it is complete, and its length.

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod coordinator;
 pub mod histogram;
 pub mod http;
+pub mod interrupt;
 pub mod nats;
 pub mod node;
 pub mod payload;

@@ -84,11 +84,20 @@ pub fn pads_for(frame_bytes: usize) -> usize {
     frame_bytes.saturating_sub(HEAD + OPENING.len() + CLOSING.len())
 }
 
+/// Where a text lies in its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its first byte.
+    pub from: usize,
+    /// The byte behind its last one.
+    pub to: usize,
+}
+
 /// What was found in a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A text of a run, unharmed, that ends at this place.
-    Whole(Mark, usize),
+    /// A text of a run, unharmed, at this place.
+    Whole(Mark, Place),
     /// Something that began like one and is none: bytes were changed.
     Broken,
     /// Nothing of the kind.
@@ -100,7 +109,24 @@ pub fn find(message: &[u8]) -> Found {
     let Some(from) = message.windows(4).position(|four| four == b"\"lw:") else {
         return Found::None;
     };
-    read(&message[from + 1..]).map_or(Found::Broken, |(mark, bytes)| Found::Whole(mark, from + 1 + bytes))
+    let from = from + 1;
+    read(&message[from..]).map_or(Found::Broken, |(mark, bytes)| {
+        let to = from + bytes;
+        Found::Whole(mark, Place { from, to })
+    })
+}
+
+/// Whether what surrounds the text is what was sent: nothing before it and nothing behind it was changed or added.
+pub fn surrounded_as_sent(message: &[u8], stream: Stream, place: Place) -> bool {
+    let opening = &message[..place.from];
+    let opened = opening == OPENING.as_bytes()
+        || matches!(stream, Stream::Topic(topic) if opening == topic_opening(topic).as_bytes());
+    opened && &message[place.to..] == CLOSING.as_bytes()
+}
+
+/// What precedes the text in a push to a topic through the API: there the gateway writes the message, and names the topic.
+pub fn topic_opening(topic: u32) -> String {
+    OPENING.replacen(r#""body""#, &format!(r#""topic":"load.{topic}","body""#), 1)
 }
 
 /// A whole text at the beginning of these bytes, with a quote behind it: what it says and how long it is.
@@ -173,24 +199,40 @@ mod tests {
     fn what_was_written_is_read() {
         for pads in [0, 1, 43, 60_000] {
             let (mark, text) = message(pads);
-            let end = text.len() - CLOSING.len();
-            assert_eq!(find(&text), Found::Whole(mark, end), "{pads} pads");
+            let (from, to) = (OPENING.len(), text.len() - CLOSING.len());
+            let place = Place { from, to };
+            assert_eq!(find(&text), Found::Whole(mark, place), "{pads} pads");
+            assert!(surrounded_as_sent(&text, mark.stream, place));
         }
         assert_eq!(message(pads_for(128)).1.len(), 128);
         assert_eq!(find(b"{\"path\":\"connect\"}"), Found::None);
     }
 
     #[test]
-    fn a_changed_byte_anywhere_in_the_text_is_found_out() {
+    fn a_changed_byte_anywhere_is_found_out() {
         let (mark, text) = message(20);
-        for place in OPENING.len() + 3..text.len() - CLOSING.len() {
+        let right = |text: &[u8]| matches!(find(text), Found::Whole(mark, place) if surrounded_as_sent(text, mark.stream, place));
+        assert!(right(&text));
+        for place in 0..text.len() {
             let mut wrong = text.clone();
             wrong[place] ^= 1;
-            assert!(!matches!(find(&wrong), Found::Whole(..)), "byte {place}");
+            assert!(!right(&wrong), "byte {place}");
         }
+        assert!(!right(&[&text[..], b" "].concat()) && !right(&[b" ", &text[..]].concat()));
         let cut = [&text[..text.len() - 5], CLOSING.as_bytes()].concat();
         assert_eq!(find(&cut), Found::Broken);
         assert!(matches!(find(&text), Found::Whole(found, _) if found == mark));
+    }
+
+    #[test]
+    fn the_topic_is_part_of_a_push_to_it() {
+        let (mark, text) = message(20);
+        let text = [topic_opening(3).as_bytes(), &text[OPENING.len()..]].concat();
+        let Found::Whole(_, place) = find(&text) else {
+            unreachable!()
+        };
+        assert!(surrounded_as_sent(&text, Stream::Topic(3), place));
+        assert!(!surrounded_as_sent(&text, Stream::Topic(4), place) && !surrounded_as_sent(&text, mark.stream, place));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //! and output. Data alone. Times are microseconds of `clock::now_us`, which both share.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +39,23 @@ impl Target {
         let address = addresses.ok().and_then(|mut all| all.next());
         let address = address.ok_or_else(|| format!("{text}: no address (host:port) in it"))?;
         Ok(Self::Tcp(address, path.to_owned()))
+    }
+}
+
+impl Target {
+    /// Connects once, to say at once what is wrong.
+    ///
+    /// # Errors
+    /// Nobody listens there.
+    pub fn reach(&self) -> Result<(), String> {
+        let (reached, place) = match self {
+            Self::Tcp(address, _) => {
+                let stream = TcpStream::connect_timeout(address, Duration::from_secs(5));
+                (stream.map(|_| ()), address.to_string())
+            }
+            Self::Unix(path) => (UnixStream::connect(path).map(|_| ()), path.display().to_string()),
+        };
+        reached.map_err(|error| format!("{place}: {error} (--start starts a gateway for the run)"))
     }
 }
 
@@ -77,6 +96,14 @@ pub struct Plan {
     pub nice: i32,
     /// Which clients will be told to stop reading: those whose number modulo 1,000 is below this. They get small buffers.
     pub slow_per_mille: u32,
+}
+
+impl Plan {
+    /// The topic that this client subscribes to.
+    pub fn topic(&self, client: u32) -> Option<u32> {
+        let subscribes = self.topics > 0 && (self.subscribers == 0 || client < self.subscribers);
+        subscribes.then(|| client % self.topics)
+    }
 }
 
 /// What to do.
@@ -130,6 +157,8 @@ pub enum Command {
         /// Whether they stop.
         stop: bool,
     },
+    /// Nothing that is planned is done any more.
+    Stop,
     /// What was sent is told, and what came of it is asked; answered with `Settled`.
     Settle {
         /// What was sent.
@@ -159,6 +188,21 @@ pub struct Sent {
     pub all: u32,
     /// Stream and number of those whose sending failed (no answer, an error): not due for certain.
     pub failed: Vec<(u32, u32)>,
+    /// Where clients come and go: when pushes to users were sent and taken. Who was there all the time was due them.
+    pub taken: Vec<Taken>,
+}
+
+/// A push that the API has taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Taken {
+    /// The client it was for.
+    pub client: u32,
+    /// Its number in the stream of the client's user.
+    pub number: u32,
+    /// No earlier than this it was sent,
+    pub sent_us: u64,
+    /// and no later than this it was taken.
+    pub taken_us: u64,
 }
 
 /// What a worker says.

@@ -12,9 +12,10 @@ use mio::{Events, Poll, Token};
 use crate::clock::{self, Alarm};
 use crate::histogram::Delays;
 use crate::http::{Connection, Outcome};
+use crate::interrupt;
 use crate::nats;
 use crate::payload::{self, Mark, Stream};
-use crate::plan::When;
+use crate::plan::{Taken, When};
 use crate::tokens;
 use crate::worker::schedule::OpenLoop;
 
@@ -23,6 +24,9 @@ const ALARM: Token = Token(usize::MAX);
 const WAITING_MAX: usize = 200_000;
 /// How long answers may take after the last push, microseconds.
 const PATIENCE_US: u64 = 10_000_000;
+
+/// How often it looks whether it is to stop, however far the next push is, microseconds.
+const LOOK_UP_US: u64 = 100_000;
 
 /// Over what.
 #[derive(Clone, Debug)]
@@ -82,6 +86,8 @@ pub struct Ledger {
     pub all: u32,
     /// Stream and number of those that may not have been taken.
     pub failed: Vec<(u32, u32)>,
+    /// When pushes to users were taken, where that is wanted (it grows with every push).
+    pub taken: Option<Vec<Taken>>,
 }
 
 impl Ledger {
@@ -105,6 +111,29 @@ impl Ledger {
         most(&mut self.topics, other.topics);
         self.all = self.all.max(other.all);
         self.failed.extend(other.failed);
+        if let Some(taken) = &mut self.taken {
+            taken.extend(other.taken.unwrap_or_default());
+        }
+    }
+
+    /// What another publisher begins with: the same numbers, and nothing of what becomes of them.
+    pub fn part(&self) -> Self {
+        Self {
+            failed: Vec::new(),
+            taken: self.taken.is_some().then(Vec::new),
+            ..self.clone()
+        }
+    }
+
+    fn taken(&mut self, mark: &Mark, taken_us: u64) {
+        if let (Some(taken), Stream::User(client)) = (&mut self.taken, mark.stream) {
+            taken.push(Taken {
+                client,
+                number: mark.number,
+                sent_us: mark.intended_us,
+                taken_us,
+            });
+        }
     }
 
     fn next(&mut self, stream: Stream) -> u32 {
@@ -162,7 +191,7 @@ struct Schedule<'a> {
 
 impl Schedule<'_> {
     fn next_us(&self) -> Option<u64> {
-        if self.stop.load(Ordering::Relaxed) {
+        if self.stop.load(Ordering::Relaxed) || interrupt::asked() {
             None
         } else {
             self.moments.next_us()
@@ -194,16 +223,16 @@ fn over_http(
     let mut alarm = Alarm::new(poll.registry(), ALARM)?;
     let mut events = Events::with_capacity(256);
     let mut published = Published::default();
-    let mut failed = Vec::new();
+    let (mut failed, mut taken) = (Vec::new(), Vec::new());
     let mut over_us = None;
     loop {
         let now_us = clock::now_us();
         let mut done = |mark: Mark, outcome: Outcome| {
-            published
-                .answers
-                .record(clock::now_us().saturating_sub(mark.intended_us));
+            let answered_us = clock::now_us();
+            published.answers.record(answered_us.saturating_sub(mark.intended_us));
             match outcome {
                 Outcome::Pushed(pushed) => {
+                    taken.push((mark, answered_us));
                     published.matched += pushed.matched;
                     published.dropped += pushed.dropped;
                 }
@@ -244,7 +273,7 @@ fn over_http(
             break;
         }
         let before_us = clock::now_us();
-        let alarm_us = next_us.unwrap_or(before_us + 100_000);
+        let alarm_us = next_us.unwrap_or(u64::MAX).min(before_us + LOOK_UP_US);
         let timeout = (alarm_us <= before_us).then_some(Duration::ZERO);
         alarm.set(alarm_us)?;
         match poll.poll(&mut events, timeout) {
@@ -257,7 +286,9 @@ fn over_http(
             }
         }
         add(&mut published.errors, "push_not_sent", refused);
+        taken.drain(..).for_each(|(mark, at_us)| ledger.taken(&mark, at_us));
     }
+    taken.drain(..).for_each(|(mark, at_us)| ledger.taken(&mark, at_us));
     ledger.failed.append(&mut failed);
     Ok(published)
 }
@@ -280,13 +311,13 @@ fn over_nats(
     while let Some(next_us) = schedule.next_us() {
         let now_us = clock::now_us();
         if next_us > now_us {
-            alarm.set(next_us)?;
+            alarm.set(next_us.min(now_us + LOOK_UP_US))?;
             match poll.poll(&mut events, None) {
                 Err(error) if error.kind() != std::io::ErrorKind::Interrupted => return Err(error),
                 _ => continue,
             }
         }
-        let mut filed = Vec::new();
+        let (mut filed, mut marks) = (Vec::new(), Vec::new());
         while let Some(intended_us) = schedule.take(now_us) {
             published.lag.record(now_us - intended_us);
             if broken {
@@ -310,11 +341,15 @@ fn over_nats(
             text.extend_from_slice(payload::CLOSING.as_bytes());
             bus.publish(&subject, &text);
             filed.push((stream.number(), number));
+            marks.push(mark);
         }
         if bus.flush().is_err() {
             broken = true;
             add(&mut published.errors, "bus_lost", filed.len() as u64);
             ledger.failed.append(&mut filed);
+        } else {
+            let written_us = clock::now_us();
+            marks.iter().for_each(|mark| ledger.taken(mark, written_us));
         }
     }
     if !broken && bus.confirm().is_err() {

@@ -38,6 +38,49 @@ pub struct Run {
     pub void: Vec<String>,
 }
 
+impl Run {
+    /// Messages that went wrong, or a server that did: refused what it was sent, ended, or lost clients for good.
+    pub fn has_faults(&self) -> bool {
+        let accounts = &self.accounts;
+        accounts.lost + accounts.duplicated + accounts.out_of_order + accounts.garbled > 0
+            || !self.failures().is_empty()
+    }
+
+    /// How the server failed beside what the accounts say, in words.
+    pub fn failures(&self) -> Vec<String> {
+        let count = |kinds: &[&str]| -> u64 {
+            let errors = self.errors.iter();
+            errors
+                .filter(|(kind, _)| kinds.iter().any(|prefix| kind.starts_with(prefix)))
+                .map(|(_, count)| count)
+                .sum()
+        };
+        let figure = |name: &str| self.figures.get(name).map_or(0, |value| *value as u64);
+        [
+            (count(&["push_", "bus_"]), "pushes were not taken, or not answered for"),
+            (count(&["call_status_"]), "calls were refused"),
+            (
+                count(&["call_without_client", "broadcast_without_client"]),
+                "messages had no client to send them",
+            ),
+            (
+                figure("connections_missing_at_end"),
+                "connections were missing at the end",
+            ),
+            (figure("storm_missing"), "clients did not come back from a storm"),
+        ]
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .chain(
+            self.errors
+                .contains_key("server_ended")
+                .then(|| "the server ended".to_owned()),
+        )
+        .collect()
+    }
+}
+
 /// What became of the messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accounts {
@@ -53,7 +96,7 @@ pub struct Accounts {
     pub lost: u64,
     /// Came, and were not what was sent.
     pub garbled: u64,
-    /// Were due to connections that were lost before: nobody's fault is proved.
+    /// Were due to connections that were lost before, or were not taken by the API: nobody's fault is proved.
     pub unaccountable: u64,
 }
 

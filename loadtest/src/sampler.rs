@@ -4,10 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 
 /// CPU that a process has used so far, seconds, its ended threads included. `schedstat` counts nanoseconds, but of live
-/// threads only; `stat` counts all of them in ticks of 10 ms. The larger is the truth. None: there is no such process.
+/// threads only; `stat` counts all of them in ticks of 10 ms. The larger is the truth. None: there is no such process,
+/// or it has ended and waits for its parent.
 pub fn cpu_s(pid: u32) -> Option<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(") ")?.1.split(' ').skip(11);
+    let fields = stat.rsplit_once(") ")?.1;
+    if fields.starts_with(['Z', 'X']) {
+        return None;
+    }
+    let mut fields = fields.split(' ').skip(11);
     let ticks: f64 = fields.next()?.parse::<f64>().ok()? + fields.next()?.parse::<f64>().ok()?;
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let ns: u64 = tasks
@@ -76,6 +81,7 @@ fn kib(text: &str, name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -85,5 +91,22 @@ mod tests {
         assert!(cpu_s(pid).is_some() && descriptors(pid) > Some(2));
         assert!(resident(pid) > Some(100_000) && resident_exactly(pid) > Some(100_000));
         assert_eq!(cpu_s(u32::MAX), None);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_has_no_figures() {
+        let mut child = std::process::Command::new("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = child.id();
+        assert!(cpu_s(pid).is_some());
+        child.kill().unwrap();
+        // It stays listed until its parent asks for it.
+        while fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z ")) {
+            std::thread::yield_now();
+        }
+        assert_eq!(cpu_s(pid), None);
+        child.wait().unwrap();
     }
 }

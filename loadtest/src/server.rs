@@ -18,7 +18,7 @@ pub fn find(target: &Target) -> Option<u32> {
         Target::Unix(path) => unix_inode(path)?,
         Target::Tcp(address, _) => ["/proc/net/tcp", "/proc/net/tcp6"]
             .iter()
-            .find_map(|table| tcp_inode(&fs::read_to_string(table).ok()?, address.port()))?,
+            .find_map(|table| tcp_inode(&fs::read_to_string(table).ok()?, *address))?,
     };
     let wanted = format!("socket:[{inode}]");
     fs::read_dir("/proc").ok()?.flatten().find_map(|process| {
@@ -31,13 +31,31 @@ pub fn find(target: &Target) -> Option<u32> {
     })
 }
 
-fn tcp_inode(table: &str, port: u16) -> Option<u64> {
-    let port = format!(":{port:04X}");
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        // 0A: it listens.
-        (fields.get(1)?.ends_with(&port) && *fields.get(3)? == "0A").then(|| fields.get(9)?.parse().ok())?
-    })
+/// The socket that takes connections to this address: that of the address itself, or else one that listens on all of this
+/// host's, where it is one of these. Whoever listens on the same port of another address is another server.
+fn tcp_inode(table: &str, address: SocketAddr) -> Option<u64> {
+    let here = std::net::UdpSocket::bind((address.ip(), 0)).is_ok();
+    let port = format!("{:04X}", address.port());
+    let listening = |ip: &dyn Fn(&str) -> bool| {
+        table.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (own_ip, own_port) = fields.get(1)?.split_once(':')?;
+            // 0A: it listens.
+            (own_port == port && ip(own_ip) && *fields.get(3)? == "0A").then(|| fields.get(9)?.parse().ok())?
+        })
+    };
+    let exactly = kernel_form(address.ip());
+    listening(&|ip| ip == exactly).or_else(|| listening(&|ip| here && ip.bytes().all(|digit| digit == b'0')))
+}
+
+/// As `/proc/net/tcp` writes addresses: words of four bytes, as this machine has them in memory.
+fn kernel_form(ip: std::net::IpAddr) -> String {
+    let bytes = match ip {
+        std::net::IpAddr::V4(ip) => ip.octets().to_vec(),
+        std::net::IpAddr::V6(ip) => ip.octets().to_vec(),
+    };
+    let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk::<4>());
+    words.map(|word| format!("{:08X}", u32::from_ne_bytes(*word))).collect()
 }
 
 fn unix_inode(path: &Path) -> Option<u64> {
@@ -245,8 +263,10 @@ fn listening(child: &mut Child) -> Result<(SocketAddr, SocketAddr), String> {
 
 /// A command that ends with this process.
 fn bound(own: &Path, program: &Path) -> Command {
+    use std::os::unix::process::CommandExt;
     let mut command = Command::new(own);
-    command.arg("bound").arg(program);
+    // A terminal's Ctrl-C is for this process, which then ends that one.
+    command.arg("bound").arg(program).process_group(0);
     command
 }
 
@@ -285,5 +305,19 @@ mod tests {
         assert_eq!(find(&target), Some(std::process::id()));
         drop(listener);
         assert_eq!(find(&target), None);
+    }
+
+    #[test]
+    fn the_same_port_of_another_address_is_another_server() {
+        let listener = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let found = |ip: &str| find(&Target::Tcp(format!("{ip}:{port}").parse().unwrap(), "/ws".to_owned()));
+        assert_eq!(found("127.0.0.2"), Some(std::process::id()));
+        assert_eq!(found("127.0.0.1"), None);
+        let listener = std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let found = |ip: &str| find(&Target::Tcp(format!("{ip}:{port}").parse().unwrap(), "/ws".to_owned()));
+        assert_eq!(found("127.0.0.3"), Some(std::process::id()));
+        assert_eq!(found("192.0.2.1"), None, "no address of this host");
     }
 }

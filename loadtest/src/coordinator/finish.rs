@@ -6,6 +6,7 @@ use super::Load;
 use super::workers::Worker;
 use crate::cli::{Kind, Options};
 use crate::result::{Accounts, Run};
+use crate::sources::Sources;
 use crate::{clock, report, sampler};
 
 /// A process of the load generator that is busier than this share of a core was the bottleneck.
@@ -34,6 +35,33 @@ pub fn head(scenario: &str, options: &Options) -> Run {
         options.duration.map(|time| time.as_secs_f64().to_string()),
     );
     set("storms", (scenario == "storm").then(|| options.storms.to_string()));
+    let source = options.source.iter().flat_map(Sources::addresses).count();
+    set("sources", (source > 0).then(|| source.to_string()));
+    set("share", options.share.map(|share| share.to_string()));
+    set("window", options.window.map(|window| window.to_string()));
+    let over = |bus| if bus { "NATS" } else { "HTTP" }.to_owned();
+    let pushes = matches!(
+        scenario,
+        "fanout" | "push" | "slow" | "soak" | "search" | "storm" | "churn"
+    );
+    set(
+        "pushed_over",
+        (pushes && kind == "longwire").then(|| over(options.nats.is_some())),
+    );
+    set(
+        "publishers",
+        (pushes && options.nats.is_none()).then(|| options.publishers.to_string()),
+    );
+    let stays = matches!(scenario, "churn" | "soak");
+    set("stay_s", stays.then(|| options.stay.as_secs_f64().to_string()));
+    set(
+        "subscribers",
+        (options.subscribers > 0).then(|| options.subscribers.to_string()),
+    );
+    set(
+        "bound_ms",
+        (scenario == "search").then(|| (options.bound.as_secs_f64() * 1e3).to_string()),
+    );
     set("workers", options.workers.map(|workers| workers.to_string()));
     set("started", options.start.then(|| options.set.join(" ")));
     set("topics", (options.topics > 0).then(|| options.topics.to_string()));
@@ -91,6 +119,9 @@ pub fn finish(load: Load) -> Run {
     let mut run = load.run;
     for (kind, count) in errors(&load.workers) {
         *run.errors.entry(kind).or_default() += count;
+    }
+    if load.watch.server.is_some_and(|pid| sampler::cpu_s(pid).is_none()) {
+        run.errors.insert("server_ended".to_owned(), 1);
     }
     let figures = &mut run.figures;
     if let (Some(from), Some(to)) = &load.watch.measured {

@@ -1,6 +1,7 @@
 //! The coordinator: starts workers (`start`), tells them what to do, listens, samples, publishes, and puts the result
 //! together. Scenarios are scripts over `Load`. It holds no client connection itself.
 
+mod connecting;
 mod finish;
 mod publishing;
 mod start;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use crate::cli::Options;
 use crate::clock;
 use crate::histogram::Delays;
+use crate::interrupt;
 use crate::plan::{Answer, Command, When};
 use crate::publisher::Ledger;
 use crate::report::progress::Progress;
@@ -153,11 +155,21 @@ impl Load {
         }
     }
 
-    /// Listens and samples until `done` says so; false: it did not within so many seconds.
+    /// Listens and samples until `done` says so; false: it did not within so many seconds, or somebody wants the run to end.
     ///
     /// # Errors
     /// A worker is gone.
     pub fn wait(&mut self, doing: &str, seconds: f64, mut done: impl FnMut(&Self) -> bool) -> Result<bool, String> {
+        let mut is_done = false;
+        self.wait_through(doing, seconds, |load| {
+            is_done = done(load);
+            is_done || interrupt::asked()
+        })?;
+        Ok(is_done)
+    }
+
+    /// The same for what has to be waited for even then.
+    fn wait_through(&mut self, doing: &str, seconds: f64, mut done: impl FnMut(&Self) -> bool) -> Result<bool, String> {
         let until_us = clock::now_us() + (seconds * 1e6) as u64;
         loop {
             if done(self) {
@@ -192,7 +204,7 @@ impl Load {
             Some(Answer::Ready) => worker.ready = true,
             Some(Answer::Settled(accounts)) => worker.settled = Some(accounts),
             Some(Answer::Failed(error)) => return Err(format!("worker {place}: {error}")),
-            None => return Err(format!("worker {place} ended")),
+            None => return Err(format!("worker {place} ended: {}", worker.end())),
             Some(Answer::Tick(tick)) => {
                 if let Some(lag) = Delays::from_text(&tick.lag) {
                     self.watch.lag(&lag);
@@ -280,12 +292,12 @@ impl Load {
             below,
         })?;
         let patience = 120.0 + f64::from(below) / if per_second > 0.0 { per_second } else { 500.0 };
-        if !self.wait("connecting", patience, |load| load.connected() >= below)? {
-            let errors = finish::errors(&self.workers);
-            return Err(format!(
-                "only {} of {below} got in; errors: {errors:?}",
-                self.connected()
-            ));
+        let mut hope = connecting::Hope::new(clock::now_us());
+        self.wait("connecting", patience, |load| {
+            load.connected() >= below || hope.is_lost(load, clock::now_us())
+        })?;
+        if self.connected() < below {
+            return Err(connecting::why_not(self, below));
         }
         Ok(self.last_login_us().saturating_sub(at_us) as f64 / 1e6)
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use super::{Load, finish};
 use crate::cli::Kind;
 use crate::clock;
+use crate::interrupt;
 use crate::plan::{Command, Sent, When};
 use crate::publisher::{self, Ledger, Link, Publish, Published, To};
 use crate::result::Accounts;
@@ -81,10 +82,7 @@ impl Load {
             bytes: bytes as usize,
             link: self.link()?,
         };
-        let mut ledger = Ledger {
-            failed: Vec::new(),
-            ..self.ledger.clone()
-        };
+        let mut ledger = self.ledger.part();
         let (sent, stop) = (Arc::clone(&self.sent), Arc::<AtomicBool>::default());
         let publishing = Publishing {
             stop: Arc::clone(&stop),
@@ -106,7 +104,7 @@ impl Load {
     /// The bus cannot be reached, a worker is gone.
     pub fn end_publish(&mut self, doing: &str, publishing: Publishing) -> Result<Published, String> {
         let over = |_: &Self| publishing.done.lock().is_ok_and(|place| place.is_some());
-        self.wait(doing, 1e7, over)?;
+        self.wait_through(doing, 1e7, over)?;
         let taken = publishing.done.lock().ok().and_then(|mut place| place.take());
         let (published, ledger) = taken.ok_or("the publisher ended without a word")?;
         self.ledger.merge(ledger);
@@ -124,6 +122,12 @@ impl Load {
     /// A worker is gone or does not answer.
     pub fn settle(&mut self) -> Result<Accounts, String> {
         self.watch.end_measure();
+        if interrupt::asked() {
+            self.void("it was interrupted: its figures are of a part of it".to_owned());
+            self.tell(&Command::Stop)?;
+            // Then what was sent is known: a worker tells it four times a second.
+            self.wait_through("ending", 0.6, |_| false)?;
+        }
         let broadcasts = self.count(|tick| u64::from(tick.broadcasts)) as u32;
         self.ledger.all += if self.options.target_kind == Kind::Raw {
             broadcasts
@@ -131,7 +135,7 @@ impl Load {
             0
         };
         let mut last = (u64::MAX, clock::now_us());
-        self.wait("waiting for what is under way", 30.0, |load| {
+        self.wait_through("waiting for what is under way", 30.0, |load| {
             let received = load.count(|tick| tick.received);
             if received != last.0 {
                 last = (received, clock::now_us());
@@ -142,7 +146,9 @@ impl Load {
         let mut ledger = self.ledger.clone();
         ledger.failed.sort_unstable();
         for worker in &mut self.workers {
-            let range = worker.plan.first as usize..(worker.plan.first + worker.plan.count) as usize;
+            let clients = worker.plan.first..worker.plan.first + worker.plan.count;
+            let range = clients.start as usize..clients.end as usize;
+            let taken = ledger.taken.iter().flatten();
             worker.settled = None;
             worker.tell(&Command::Settle {
                 sent: Sent {
@@ -150,10 +156,11 @@ impl Load {
                     topics: ledger.topics.clone(),
                     all: ledger.all,
                     failed: ledger.failed.clone(),
+                    taken: taken.filter(|taken| clients.contains(&taken.client)).copied().collect(),
                 },
             })?;
         }
-        let all_in = self.wait("settling", 60.0, |load| {
+        let all_in = self.wait_through("settling", 60.0, |load| {
             load.workers.iter().all(|worker| worker.settled.is_some())
         })?;
         if !all_in {

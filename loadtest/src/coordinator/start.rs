@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
-use std::time::Duration;
 
 use super::watch::Watch;
 use super::workers::Worker;
@@ -80,10 +79,7 @@ impl Load {
                 );
             }
         };
-        if let (None, Some(Target::Tcp(address, _))) = (&started, targets.first()) {
-            let reached = std::net::TcpStream::connect_timeout(address, Duration::from_secs(5));
-            reached.map_err(|error| format!("{address}: {error} (--start starts a gateway for the run)"))?;
-        }
+        targets.iter().try_for_each(Target::reach)?;
         let server = options.server_pid.or_else(|| targets.first().and_then(server::find));
         let mark = fastrand::u32(1..);
         let (say, said) = channel();

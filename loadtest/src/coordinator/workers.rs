@@ -1,6 +1,7 @@
 //! The worker processes: started, told, listened to. Ends them with itself.
 
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command as Process, Stdio};
 use std::sync::mpsc::Sender;
@@ -38,6 +39,8 @@ impl Worker {
             .arg("worker")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
+            // A terminal's Ctrl-C is for the coordinator.
+            .process_group(0)
             .spawn()
             .map_err(|error| format!("{}: {error}", binary.display()))?;
         let output = child.stdout.take().ok_or("a worker without output")?;
@@ -78,6 +81,12 @@ impl Worker {
     fn write(&mut self, line: &str) -> Result<(), String> {
         let input = self.input.as_mut().ok_or("a worker without input")?;
         writeln!(input, "{line}").map_err(|error| format!("a worker is gone: {error}"))
+    }
+
+    /// How it ended, now that it says no more.
+    pub fn end(&mut self) -> String {
+        let status = self.child.wait();
+        status.map_or_else(|error| error.to_string(), |status| status.to_string())
     }
 
     /// Its process.

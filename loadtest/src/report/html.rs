@@ -56,11 +56,9 @@ fn outcome(out: &mut String, run: &Run) {
         out.push_str("</ul>\n</section>\n");
     }
     let counts = &run.accounts;
-    let faults = table::accounts(counts)
-        .iter()
-        .any(|(_, count, fault, _)| *fault && *count > 0);
+    let failures = run.failures();
     let errors = run.errors.values().fold(0_u64, |sum, count| sum.saturating_add(*count));
-    let class = if faults { "bad" } else { "good" };
+    let class = if run.has_faults() { "bad" } else { "good" };
     let _ = writeln!(
         out,
         "<section class=\"{class}\">\n<p><strong>{}</strong></p>",
@@ -71,6 +69,9 @@ fn outcome(out: &mut String, run: &Run) {
     } else {
         format!("{} errors, listed below.", text::group(errors))
     };
+    if !failures.is_empty() {
+        let _ = writeln!(out, "<p>The server failed: {}.</p>", text::escape(&failures.join("; ")));
+    }
     let _ = writeln!(out, "<p>{said}</p>\n</section>");
 }
 

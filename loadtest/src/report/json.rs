@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
@@ -55,6 +55,33 @@ pub fn from_text(text: &str, name: &str) -> Result<Run, String> {
         .map_err(|error| format!("{name} is damaged ({error}): run the scenario again to have a whole one"))
 }
 
+/// Whether a file can be written there; leaves nothing.
+pub fn can_write(path: &Path) -> Result<(), String> {
+    let beside = beside(path);
+    let tried = fs::File::create(&beside).and_then(|_| fs::remove_file(&beside));
+    tried.map_err(|error| unwritable(path, &error))?;
+    if path.is_dir() {
+        return Err(unwritable(
+            path,
+            &std::io::Error::from(std::io::ErrorKind::IsADirectory),
+        ));
+    }
+    Ok(())
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}.part", std::process::id()));
+    beside.into()
+}
+
+fn unwritable(path: &Path, error: &std::io::Error) -> String {
+    format!(
+        "{} cannot be written ({error}): give a path in a directory that you may write to",
+        path.display()
+    )
+}
+
 /// Writes the file beside its place and moves it there, so that nobody reads half of it.
 pub fn write(path: &Path, run: &Run) -> Result<(), String> {
     write_text(path, &to_text(run)?)
@@ -62,9 +89,7 @@ pub fn write(path: &Path, run: &Run) -> Result<(), String> {
 
 /// Writes any text the same way: for the HTML page.
 pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = Path::new(&beside);
+    let beside = &beside(path);
     let put = || -> std::io::Result<()> {
         let mut file = fs::File::create(beside)?;
         file.write_all(text.as_bytes())?;
@@ -73,10 +98,7 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), String> {
     };
     put().map_err(|error| {
         let _ = fs::remove_file(beside);
-        format!(
-            "{} cannot be written ({error}): give a path in a directory that you may write to",
-            path.display()
-        )
+        unwritable(path, &error)
     })
 }
 

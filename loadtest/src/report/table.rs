@@ -27,7 +27,7 @@ pub fn accounts(accounts: &Accounts) -> [(&'static str, u64, bool, &'static str)
             "unaccountable",
             accounts.unaccountable,
             false,
-            "were due to connections that ended before: proves nothing",
+            "their connections had ended, or the API did not take them: proves nothing",
         ),
     ]
 }
@@ -52,7 +52,7 @@ pub fn verdict(counts: &Accounts) -> String {
     };
     if faults.is_empty() && counts.unaccountable > 0 {
         said = format!(
-            "What was due to connections that stayed came, once, in order; {} were due to connections that ended.",
+            "What was due to connections that stayed came, once, in order; {} were due to connections that ended, or were not taken by the API.",
             text::group(counts.unaccountable)
         );
     }
@@ -88,6 +88,10 @@ pub fn summary(run: &Run) -> String {
     });
     grid(&mut out, &rows.collect::<Vec<_>>(), &[false, true, false]);
     out.push_str(&format!("  {}\n", verdict(&run.accounts)));
+    let failures = run.failures();
+    if !failures.is_empty() {
+        out.push_str(&format!("  THE SERVER FAILED: {}.\n", failures.join("; ")));
+    }
 
     if !run.delays.is_empty() {
         heading(&mut out, "Delay from the intended time");

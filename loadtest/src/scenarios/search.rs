@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{enter, users};
 use crate::cli::{Options, Raise};
 use crate::coordinator::{Load, Needs};
+use crate::interrupt;
 use crate::publisher::To;
 use crate::result::Run;
 
@@ -33,7 +34,7 @@ fn pushes(options: Options) -> Result<Run, String> {
     load.measure()?;
     let (mut good, mut bad, mut rate) = (0.0f64, None::<f64>, first);
     let (mut steps, mut halvings, mut why) = (0, 0, "nothing broke the bound".to_owned());
-    while steps < STEPS && halvings <= HALVINGS {
+    while steps < STEPS && halvings <= HALVINGS && !interrupt::asked() {
         steps += 1;
         load.phase.clear();
         let received = load.count(|tick| tick.received);

@@ -8,6 +8,7 @@ use super::{enter, users};
 use crate::cli::{Kind, Options};
 use crate::clock;
 use crate::coordinator::{Load, Needs, PER_WORKER};
+use crate::interrupt;
 use crate::node::Inside;
 use crate::plan::Command;
 use crate::publisher::To;
@@ -64,7 +65,7 @@ pub fn run(options: Options) -> Result<Run, String> {
     let mut late = crate::histogram::Delays::default();
     let mut inside = Inside::default();
     let mut each_p99_us = Vec::new();
-    let (mut longest_s, mut total_s) = (0.0f64, 0.0);
+    let (mut longest_s, mut total_s, mut over, mut missing) = (0.0f64, 0.0, 0, 0);
     for number in 1..=storms {
         load.phase.clear();
         let logins = load.count(|tick| tick.logins);
@@ -109,19 +110,26 @@ pub fn run(options: Options) -> Result<Run, String> {
             ));
         }
         if !back {
+            // There is no time until all are back, and another storm would not be like this one.
             let connected = load.connected();
-            load.note(&format!(
-                "storm {number}: only {connected} of {connections} are back after two minutes"
-            ));
+            if !interrupt::asked() {
+                load.note(&format!("storm {number}: only {connected} of {connections} are back"));
+                missing = connections.saturating_sub(connected);
+            }
+            break;
         }
+        over = number;
         load.figure(&format!("storm_{number}_back_s"), took_s);
         longest_s = longest_s.max(took_s);
         total_s += took_s;
         load.pass("quiet", Duration::from_secs(1))?;
     }
-    load.figure("storm_back_longest_s", longest_s);
-    load.figure("storm_back_mean_s", total_s / f64::from(storms.max(1)));
-    if !raw {
+    if over == storms {
+        load.figure("storm_back_longest_s", longest_s);
+        load.figure("storm_back_mean_s", total_s / f64::from(storms.max(1)));
+    }
+    load.figure("storm_missing", f64::from(missing));
+    if !raw && during.count() > 0 {
         load.figure("push_p50_storm_us", during.at(0.5) as f64);
         load.figure("push_p99_storm_us", during.at(0.99) as f64);
         let quiet_us = load.run.figures.get("push_p99_quiet_us").copied().unwrap_or(0.0);

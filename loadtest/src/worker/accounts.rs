@@ -2,7 +2,8 @@
 //! coordinator says what was sent, the tail. Pure: no clock, no socket.
 //!
 //! A client that was away (its connection was lost, it logged in later) is not owed what fell into that time: the gap
-//! before the first message after its login is `unaccountable`. Every other gap is a loss.
+//! before the first message after its login is `unaccountable`. Every other gap is a loss. Where clients come and go all the
+//! time, it is known when each push was taken: what is missing of the time in which the client was there is a loss, too.
 
 use crate::result::Accounts;
 
@@ -59,29 +60,64 @@ impl Tracker {
         }
     }
 
-    /// So many were sent, of which the sending of `failed` is doubtful; the client is (`here`) still connected. Counts into
-    /// `due`, `lost`, `unaccountable`, and what nobody sent into `garbled`.
-    pub fn settle(&self, sent: u32, here: bool, failed: &[u32], accounts: &mut Accounts) {
+    /// So many were sent, of which the sending of `failed` is doubtful, and `owed` fell for certain into a time in which the
+    /// client was there; it is (`here`) still connected. Counts into `due`, `lost`, `unaccountable`, and what nobody sent
+    /// into `garbled`.
+    pub fn settle(&self, sent: u32, here: bool, failed: &[u32], owed: &[u32], accounts: &mut Accounts) {
         accounts.due += u64::from(sent);
-        accounts.garbled += u64::from(self.next.saturating_sub(sent));
+        let never_sent = |gap: &Gap| gap.to.saturating_sub(gap.from.max(sent));
+        let forged = self.next.saturating_sub(sent) - self.gaps.iter().map(never_sent).sum::<u32>();
+        accounts.garbled += u64::from(forged);
+        accounts.received -= u64::from(forged);
         let tail = Gap {
             from: self.next,
             to: sent,
             excused: self.away || !here,
         };
-        for gap in self.gaps.iter().chain([&tail]).filter(|gap| gap.from < gap.to) {
+        let cut = self.gaps.iter().map(|gap| Gap {
+            to: gap.to.min(sent),
+            ..*gap
+        });
+        for gap in cut.chain([tail]).filter(|gap| gap.from < gap.to) {
             let missing = u64::from(gap.to - gap.from);
-            let doubtful = if gap.excused {
-                missing
-            } else {
-                failed
-                    .iter()
-                    .filter(|number| (gap.from..gap.to).contains(number))
-                    .count() as u64
+            let of = |numbers: &[u32]| {
+                let within = numbers.iter().filter(|number| (gap.from..gap.to).contains(number));
+                within.count() as u64
             };
+            let doubtful = if gap.excused { missing - of(owed) } else { of(failed) };
             accounts.unaccountable += doubtful;
             accounts.lost += missing - doubtful;
         }
+    }
+}
+
+/// From when to when a client was there.
+#[derive(Clone, Debug, Default)]
+pub struct Stays {
+    since_us: Option<u64>,
+    over: Vec<(u64, u64)>,
+}
+
+/// A message that was taken so shortly before its receiver left may have been on its way then, microseconds.
+const UNDER_WAY_US: u64 = 1_000_000;
+
+impl Stays {
+    /// It came.
+    pub fn begin(&mut self, now_us: u64) {
+        self.since_us = Some(now_us);
+    }
+
+    /// It is gone.
+    pub fn end(&mut self, now_us: u64) {
+        self.over
+            .extend(self.since_us.take().map(|since_us| (since_us, now_us)));
+    }
+
+    /// Whether it was there all the time from the one to the other, and long enough afterwards.
+    pub fn hold(&self, from_us: u64, to_us: u64, now_us: u64) -> bool {
+        let current = self.since_us.map(|since_us| (since_us, now_us));
+        let mut all = self.over.iter().copied().chain(current);
+        all.any(|(since_us, until_us)| since_us <= from_us && to_us + UNDER_WAY_US <= until_us)
     }
 }
 
@@ -138,7 +174,7 @@ mod tests {
         for number in came {
             tracker.take(*number, &mut accounts);
         }
-        tracker.settle(sent, true, &[], &mut accounts);
+        tracker.settle(sent, true, &[], &[], &mut accounts);
         accounts
     }
 
@@ -160,7 +196,17 @@ mod tests {
 
     #[test]
     fn what_nobody_sent_is_garbled() {
-        assert_eq!(accounts(&[0, 1, 2], 2).garbled, 1);
+        for (came, garbled, received, lost) in
+            [(&[0, 1, 2][..], 1, 2, 0), (&[0, 900, 905], 2, 1, 1), (&[7, 6], 2, 0, 2)]
+        {
+            let found = accounts(came, 2);
+            assert_eq!(
+                (found.garbled, found.received, found.lost),
+                (garbled, received, lost),
+                "{came:?}"
+            );
+            assert_eq!(found.due, found.received + found.lost);
+        }
     }
 
     #[test]
@@ -170,18 +216,36 @@ mod tests {
         tracker.was_away();
         tracker.take(5, &mut accounts);
         tracker.take(7, &mut accounts);
-        tracker.settle(8, true, &[], &mut accounts);
+        tracker.settle(8, true, &[], &[], &mut accounts);
         assert_eq!((accounts.unaccountable, accounts.lost, accounts.received), (4, 1, 3));
     }
 
     #[test]
     fn the_failed_and_the_absent_are_not_lost() {
         let mut accounts = Accounts::default();
-        Tracker::default().settle(4, true, &[1, 3], &mut accounts);
+        Tracker::default().settle(4, true, &[1, 3], &[], &mut accounts);
         assert_eq!((accounts.unaccountable, accounts.lost), (2, 2));
         let mut accounts = Accounts::default();
-        Tracker::default().settle(4, false, &[], &mut accounts);
+        Tracker::default().settle(4, false, &[], &[], &mut accounts);
         assert_eq!((accounts.unaccountable, accounts.lost), (4, 0));
+    }
+
+    #[test]
+    fn who_comes_and_goes_is_owed_what_fell_into_a_stay() {
+        let mut stays = Stays::default();
+        stays.begin(10_000_000);
+        stays.end(20_000_000);
+        stays.begin(30_000_000);
+        let hold = |from_us, to_us| stays.hold(from_us, to_us, 40_000_000);
+        assert!(hold(10_000_000, 10_500_000) && hold(15_000_000, 19_000_000) && hold(31_000_000, 39_000_000));
+        assert!(!hold(9_999_999, 10_500_000), "before it came");
+        assert!(!hold(15_000_000, 19_000_001), "just before it left");
+        assert!(!hold(19_000_000, 31_000_000), "over two stays");
+        let mut accounts = Accounts::default();
+        let mut tracker = Tracker::default();
+        tracker.was_away();
+        tracker.settle(5, false, &[], &[1, 4, 7], &mut accounts);
+        assert_eq!((accounts.lost, accounts.unaccountable), (2, 3));
     }
 
     #[test]

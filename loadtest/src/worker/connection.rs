@@ -8,7 +8,7 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::sys::socket::sockopt;
 
-use super::accounts::{Calls, Tracker};
+use super::accounts::{Calls, Stays, Tracker};
 use super::client_frames as frames;
 use crate::plan::Target;
 
@@ -52,6 +52,8 @@ pub struct Client {
     pub all: Tracker,
     /// Its calls.
     pub calls: Calls,
+    /// Where clients come and go: from when to when it was there.
+    pub stays: Stays,
     /// One of those who stop reading.
     pub slow: bool,
     /// Has stopped reading.
@@ -76,6 +78,7 @@ impl Client {
             topic: Tracker::default(),
             all: Tracker::default(),
             calls: Calls::default(),
+            stays: Stays::default(),
             slow,
             stopped: false,
             socket: None,

@@ -140,11 +140,7 @@ impl Worker {
         }
         let client = &mut self.clients[at];
         client.stage = Stage::LoggingIn;
-        let topic = match self.plan.topics {
-            0 => None,
-            _ if self.plan.subscribers > 0 && client.number >= self.plan.subscribers => None,
-            topics => Some(client.number % topics),
-        };
+        let topic = self.plan.topic(client.number);
         let topics = topic.map_or_else(String::new, |topic| format!(r#","topics":["load.{topic}"]"#));
         let connect = format!(
             r#"{{"path":"connect","id":1,"token":"{}","body":{{"device":"load"{topics}}}}}"#,
@@ -167,6 +163,9 @@ impl Worker {
             client.user.was_away();
             client.topic.was_away();
             client.all.was_away();
+        }
+        if self.churn.is_some() {
+            client.stays.begin(now_us);
         }
         self.under_way -= 1;
         self.tally.connected += 1;
@@ -215,26 +214,27 @@ impl Worker {
         self.tally.received += 1;
         self.tally.last_received_us = now_us;
         let accounts = &mut self.tally.accounts;
-        let (mark, end) = match payload::find(message) {
+        let (mark, place) = match payload::find(message) {
             Found::Whole(mark, _) if mark.run != self.plan.run => return self.tally.error("foreign_message"),
-            Found::Whole(mark, end) => (mark, end),
+            Found::Whole(mark, place) => (mark, place),
             Found::Broken | Found::None => {
                 accounts.garbled += 1;
                 return self.tally.error("garbled");
             }
         };
         let client = &mut self.clients[at];
-        let topics = self.plan.topics.max(1);
         let mine = match mark.stream {
             Stream::User(number) | Stream::Call(number) => number == client.number,
-            Stream::Topic(topic) => topic == client.number % topics,
+            Stream::Topic(topic) => self.plan.topic(client.number) == Some(topic),
             Stream::All => true,
         };
-        let whole = matches!(mark.stream, Stream::Call(_)) || &message[end..] == payload::CLOSING.as_bytes();
+        let reply = matches!(mark.stream, Stream::Call(_)) && self.plan.login != Login::None;
+        let whole = reply || payload::surrounded_as_sent(message, mark.stream, place);
         if !mine || !whole {
             accounts.garbled += 1;
             return self.tally.error(if mine { "garbled" } else { "misdelivered" });
         }
+        let mut answered = true;
         let kind = match mark.stream {
             Stream::User(_) => {
                 client.user.take(mark.number, accounts);
@@ -252,19 +252,20 @@ impl Worker {
                 if !client.calls.take(mark.number, accounts) {
                     return;
                 }
-                if self.plan.login == Login::None { "echo" } else { "call" }
+                if reply { "call" } else { "echo" }
             }
         };
-        if kind == "call" {
-            self.reply(&mark, &message[end..]);
+        if reply {
+            answered = self.reply(&mark, &message[place.to..]);
         }
-        if !self.clients[at].slow {
+        // How fast a call is refused says nothing of how fast calls are answered.
+        if answered && !self.clients[at].slow {
             self.tally.delay(kind, now_us.saturating_sub(mark.intended_us));
         }
     }
 
-    /// The rest of a reply to a call: its status, and the body, which must be what was asked.
-    fn reply(&mut self, mark: &Mark, rest: &[u8]) {
+    /// The rest of a reply to a call: its status, and the body, which must be what was asked. Whether it was answered.
+    fn reply(&mut self, mark: &Mark, rest: &[u8]) -> bool {
         const STATUS: &[u8] = br#""status":"#;
         let status = rest.windows(STATUS.len()).position(|part| part == STATUS);
         let status = status.and_then(|from| std::str::from_utf8(rest.get(from + STATUS.len()..)?.get(..3)?).ok());
@@ -280,8 +281,10 @@ impl Worker {
             other => {
                 let kind = format!("call_status_{}", other.unwrap_or("none"));
                 self.tally.error(&kind);
+                return false;
             }
         }
+        true
     }
 
     /// The server closed its end, or the connection broke.
@@ -321,7 +324,10 @@ impl Worker {
         let client = &mut self.clients[at];
         match client.stage {
             Stage::Connecting | Stage::Upgrading | Stage::LoggingIn => self.under_way -= 1,
-            Stage::In => self.tally.connected -= 1,
+            Stage::In => {
+                self.tally.connected -= 1;
+                client.stays.end(clock::now_us());
+            }
             Stage::Away | Stage::Leaving => {}
         }
         client.calls.lost(&mut self.tally.accounts);

@@ -23,7 +23,7 @@ use crate::tokens::{self, Mint};
 
 use connection::Client;
 use schedule::OpenLoop;
-use tally::Tally;
+use tally::{Tally, Turn};
 
 const ALARM: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -193,9 +193,6 @@ impl Worker {
                 self.poll.poll(&mut events, None).or_else(interrupted)?;
             }
             let began_us = clock::now_us();
-            if !at_once && next_us == probe_us && began_us > probe_us {
-                self.tally.lag.record(began_us - probe_us);
-            }
             for event in &events {
                 let Token(at) = event.token();
                 if at < self.clients.len() {
@@ -217,7 +214,13 @@ impl Worker {
             }
             self.due();
             let ended_us = clock::now_us();
-            self.tally.lag.record_turn(ended_us - began_us);
+            self.tally.turn(&Turn {
+                before_us,
+                wanted_us: if at_once { before_us } else { next_us },
+                began_us,
+                ended_us,
+                events: events.iter().count() as u64,
+            });
             if ended_us >= tick_us {
                 tick_us = ended_us + TICK_US;
                 answer(Answer::Tick(self.tick()));

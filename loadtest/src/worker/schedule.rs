@@ -25,6 +25,11 @@ impl OpenLoop {
         (at_us < self.when.until_us).then_some(at_us)
     }
 
+    /// No moment is left.
+    pub fn end(&mut self) {
+        self.when.per_second = 0.0;
+    }
+
     /// Takes the next moment if it has come.
     pub fn take(&mut self, now_us: u64) -> Option<u64> {
         let at_us = self.next_us().filter(|at_us| *at_us <= now_us)?;
@@ -49,5 +54,8 @@ mod tests {
         let late: Vec<u64> = std::iter::from_fn(|| schedule.take(1_000_000)).collect();
         assert_eq!(late, [1_000, 2_000, 3_000, 4_000]);
         assert_eq!(schedule.next_us(), None);
+        let mut cut_short = OpenLoop::new(when);
+        cut_short.end();
+        assert_eq!(cut_short.take(1_000_000), None);
     }
 }

@@ -71,10 +71,11 @@ impl Worker {
                     schedule: OpenLoop::new(when),
                     stay_us: stay_ms * 1_000,
                 });
-                // Those who are here already are visitors from now on.
+                // Those who are here already are visitors from now on, however late the first of the others comes.
+                let now_us = clock::now_us();
                 for at in 0..self.clients.len() {
                     if self.clients[at].stage == Stage::In {
-                        self.stays(at, when.at_us);
+                        self.stays(at, now_us);
                     }
                 }
             }
@@ -97,6 +98,12 @@ impl Worker {
                             self.read(at);
                         }
                     }
+                }
+            }
+            Command::Stop => {
+                (self.calls, self.broadcast, self.connecting) = (None, None, None);
+                if let Some(churn) = &mut self.churn {
+                    churn.schedule.end();
                 }
             }
             Command::Settle { sent } => return Some(self.settle(&sent)),
@@ -202,6 +209,7 @@ impl Worker {
                 (Task::Leave, Stage::In) => {
                     self.tally.connected -= 1;
                     client.stage = Stage::Leaving;
+                    client.stays.end(now_us);
                     let sent = client.send_frame(frames::CLOSE, &1000u16.to_be_bytes(), &mut self.scratch);
                     match sent {
                         Ok(()) => self.later(now_us + LEAVE_PATIENCE_US, at, generation, Task::Forget),
@@ -315,19 +323,27 @@ impl Worker {
             failed.entry(*stream).or_default().push(*number);
         }
         let failed = |stream: Stream| failed.get(&stream.number()).map_or(&[][..], Vec::as_slice);
+        let now_us = clock::now_us();
+        let mut owed: std::collections::BTreeMap<u32, Vec<u32>> = Default::default();
+        for taken in &sent.taken {
+            let client = self.clients.get(taken.client.wrapping_sub(self.plan.first) as usize);
+            if client.is_some_and(|client| client.stays.hold(taken.sent_us, taken.taken_us, now_us)) {
+                owed.entry(taken.client).or_default().push(taken.number);
+            }
+        }
         for (at, client) in self.clients.iter().enumerate() {
             let here = client.stage == Stage::In && !client.slow;
             let users = sent.users.get(at).copied().unwrap_or(0);
+            let owed = owed.get(&client.number).map_or(&[][..], Vec::as_slice);
+            let failed_ones = failed(Stream::User(client.number));
+            client.user.settle(users, here, failed_ones, owed, &mut accounts);
             client
-                .user
-                .settle(users, here, failed(Stream::User(client.number)), &mut accounts);
-            client.all.settle(sent.all, here, failed(Stream::All), &mut accounts);
-            let subscribed = self.plan.subscribers == 0 || client.number < self.plan.subscribers;
-            if self.plan.topics > 0 && subscribed {
-                let topic = client.number % self.plan.topics;
+                .all
+                .settle(sent.all, here, failed(Stream::All), &[], &mut accounts);
+            if let Some(topic) = self.plan.topic(client.number) {
                 let count = sent.topics.get(topic as usize).copied().unwrap_or(0);
                 let failed = failed(Stream::Topic(topic));
-                client.topic.settle(count, here, failed, &mut accounts);
+                client.topic.settle(count, here, failed, &[], &mut accounts);
             }
             accounts.lost += client.calls.open() as u64;
         }

@@ -205,7 +205,7 @@ fn the_verdict_on_messages_is_true() {
         unaccountable: 3,
         ..good
     };
-    assert!(verdict(&gone).contains("3 were due to connections that ended"));
+    assert!(verdict(&gone).contains("3 were due to connections that ended, or were not taken by the API"));
     let wrong = Accounts { received: 9, ..good };
     assert!(verdict(&wrong).contains("THE ACCOUNTS DO NOT ADD UP: 10 due, 9 accounted for"));
     let table = summary(&Run {
@@ -213,4 +213,30 @@ fn the_verdict_on_messages_is_true() {
         ..Run::default()
     });
     assert!(table.contains("<-- never came"), "{table}");
+}
+
+#[test]
+fn a_server_that_failed_is_named_though_the_accounts_are_clean() {
+    let mut run = made(1, QUIET);
+    assert!(!run.has_faults() && !summary(&run).contains("FAILED") && !html(&run).contains("server failed"));
+    for (kind, said) in [
+        ("push_status_401", "3 pushes were not taken"),
+        ("push_not_sent", "3 pushes were not taken"),
+        ("bus_lost", "3 pushes were not taken"),
+        ("call_status_404", "3 calls were refused"),
+        ("call_without_client", "3 messages had no client"),
+        ("server_ended", "the server ended"),
+    ] {
+        run.errors = [(kind.to_owned(), 3)].into();
+        assert!(
+            run.has_faults() && summary(&run).contains(said) && html(&run).contains(said),
+            "{kind}"
+        );
+    }
+    run.errors = [("connection_lost".to_owned(), 3)].into();
+    assert!(!run.has_faults(), "who comes back is accounted for");
+    for figure in ["connections_missing_at_end", "storm_missing"] {
+        run.figures = [(figure.to_owned(), 2.0)].into();
+        assert!(run.has_faults(), "{figure}");
+    }
 }

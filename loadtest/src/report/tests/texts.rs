@@ -141,3 +141,14 @@ fn other_files_are_refused_with_what_to_do() {
     let unwritable = json::write(std::path::Path::new("/nowhere/run.json"), &Run::default()).unwrap_err();
     assert!(unwritable.contains("cannot be written"), "{unwritable}");
 }
+
+#[test]
+fn a_place_that_cannot_be_written_is_known_before_the_run() {
+    let place = std::env::temp_dir().join(format!("longwire-load-place-{}", std::process::id()));
+    std::fs::create_dir(&place).unwrap();
+    assert_eq!(json::can_write(&place.join("run.json")), Ok(()));
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 0, "it leaves nothing");
+    assert!(json::can_write(&place).is_err(), "a directory");
+    std::fs::remove_dir(&place).unwrap();
+    assert!(json::can_write(&place.join("run.json")).is_err(), "in no directory");
+}

@@ -1,0 +1,2 @@
+//! Servers that are wrong on purpose.
+pub mod gateway;
