@@ -2,7 +2,9 @@
 //! or does nothing of the kind. Driven by the real worker processes and the real coordinator over real sockets.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
-use std::io::{ErrorKind, Read, Write};
+mod support;
+
+use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use longwire_load::cli::{Kind, Options};
 use longwire_load::result::Run;
 use longwire_load::scenarios;
+
+use support::websocket::{frame, read_frame, upgrade};
 
 /// What is wrong with it, for every seventh message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,19 +50,11 @@ fn start(wrong: Wrong, echo: bool) -> SocketAddr {
 }
 
 fn serve(mut stream: TcpStream, room: &Mutex<Room>, wrong: Wrong, echo: bool) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        if stream.read_exact(&mut byte).is_err() {
-            return;
-        }
-        head.push(byte[0]);
+    if upgrade(&mut stream).is_none() {
+        return;
     }
-    stream
-        .write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
-        .unwrap();
     room.lock().unwrap().members.push(stream.try_clone().unwrap());
-    while let Some(message) = read_text(&mut stream) {
+    while let Some((1, message)) = read_frame(&mut stream) {
         let mut room = room.lock().unwrap();
         room.count += 1;
         let odd = room.count % 7 == 3;
@@ -80,7 +76,7 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>, wrong: Wrong, echo: bool) {
             _ => {}
         }
         for message in all {
-            let frame = frame(&message);
+            let frame = frame(0x81, &message);
             if echo {
                 let _ = stream.write_all(&frame);
             } else {
@@ -90,37 +86,6 @@ fn serve(mut stream: TcpStream, room: &Mutex<Room>, wrong: Wrong, echo: bool) {
             }
         }
     }
-}
-
-fn frame(message: &[u8]) -> Vec<u8> {
-    let length = (message.len() as u16).to_be_bytes();
-    [&[0x81, 126][..], &length, message].concat()
-}
-
-/// The next text of a client, unmasked; none at its end.
-fn read_text(stream: &mut TcpStream) -> Option<Vec<u8>> {
-    let mut exactly = |count: usize| {
-        let mut bytes = vec![0; count];
-        match stream.read_exact(&mut bytes) {
-            Ok(()) => Some(bytes),
-            Err(error) => {
-                assert_ne!(error.kind(), ErrorKind::WouldBlock);
-                None
-            }
-        }
-    };
-    let head = exactly(2)?;
-    let length = match head[1] & 0x7f {
-        126 => usize::from(u16::from_be_bytes(exactly(2)?.try_into().unwrap())),
-        short => usize::from(short),
-    };
-    let mask = exactly(4)?;
-    let mut payload = exactly(length)?;
-    payload
-        .iter_mut()
-        .zip(mask.iter().cycle())
-        .for_each(|(byte, mask)| *byte ^= mask);
-    (head[0] & 15 == 1).then_some(payload)
 }
 
 fn run(wrong: Wrong, echo: bool) -> Run {

@@ -1,6 +1,5 @@
 //! A little gateway: clients log in (any token will do), pushes come over `POST /v1/push`, `ping` is answered. Wrong, for
 //! every seventh message, in the way that is asked for.
-#![allow(dead_code)] // not every test program wants all of it
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -9,6 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use serde_json::Value;
+
+use super::websocket::{frame, read_frame, upgrade};
 
 /// What is wrong with it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,16 +82,9 @@ pub fn start(wrong: Wrong) -> Gateway {
 }
 
 fn client(mut stream: TcpStream, room: &Mutex<Room>, wrong: Wrong) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        if stream.read_exact(&mut byte).is_err() {
-            return;
-        }
-        head.push(byte[0]);
+    if upgrade(&mut stream).is_none() {
+        return;
     }
-    let upgraded = "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    stream.write_all(upgraded.as_bytes()).unwrap();
     let mut user = String::new();
     while let Some((opcode, payload)) = read_frame(&mut stream) {
         let mut room = room.lock().unwrap();
@@ -193,31 +187,4 @@ fn user_of(token: &str) -> String {
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     claims["sub"].as_str().unwrap().to_owned()
-}
-
-fn frame(first: u8, message: &[u8]) -> Vec<u8> {
-    let mut bytes = vec![first];
-    match message.len() {
-        short @ 0..126 => bytes.push(short as u8),
-        long => bytes.extend([&[126][..], &(long as u16).to_be_bytes()].concat()),
-    }
-    [&bytes[..], message].concat()
-}
-
-/// The next frame of a client, unmasked; none at its end.
-fn read_frame(stream: &mut TcpStream) -> Option<(u8, Vec<u8>)> {
-    let mut exactly = |count: usize| {
-        let mut bytes = vec![0; count];
-        stream.read_exact(&mut bytes).ok().map(|()| bytes)
-    };
-    let head = exactly(2)?;
-    let length = match head[1] & 0x7f {
-        126 => usize::from(u16::from_be_bytes(exactly(2)?.try_into().unwrap())),
-        short => usize::from(short),
-    };
-    let mask = exactly(4)?;
-    let mut payload = exactly(length)?;
-    let bytes = payload.iter_mut().zip(mask.iter().cycle());
-    bytes.for_each(|(byte, mask)| *byte ^= mask);
-    Some((head[0] & 15, payload))
 }
