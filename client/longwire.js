@@ -317,7 +317,8 @@ export class Longwire {
       const later = why.status === 429 || why.status >= 500;
       if (later || (why.reason === "token_not_yet_valid" && this.#failures < 5)) {
         return this.#lost(link, why);
-      } else if (why.status === 401 && (link.old || Date.now() - this.#tokenAt > FRESH_MS)) {
+      } else if (why.status === 401 && !link.again && (link.old || Date.now() - this.#tokenAt > FRESH_MS)) {
+        link.again = true;
         clearTimeout(link.timer);
         this.#token = null;
         this.#why = "refused";
@@ -391,7 +392,7 @@ export class Longwire {
       const { status, body, error } = await this.#ask(link, "connect", undefined, this.#token);
       if (status === 200) return this.#plan(body.expires_at);
       if (status === 403) return this.#finish({ status, reason: error.code }); // a token of another user
-      this.#token = null;
+      if (status === 401) this.#token = null;
     }
     const now = Date.now();
     if (link === this.#link) this.#renewAt = now + Math.max(5_000, (this.#endsAt - now) / 2);

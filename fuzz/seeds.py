@@ -84,6 +84,8 @@ def heads():
         "absolute": head(line="GET http://h/ws HTTP/1.1"),
         "other_path": head(line="GET /ws/ HTTP/1.1"),
         "post": head("Content-Length: 2", line="POST /ws HTTP/1.1"),
+        "head": head(line="HEAD /ws HTTP/1.1"),
+        "head_after_empty_lines": b"\r\n\r\n" + head(line="HEAD / HTTP/1.1"),
         "http_1_0": head(line="GET /ws HTTP/1.0"),
         "http_2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         "no_upgrade": head(without="Upgrade"),

@@ -245,8 +245,14 @@ const VOID: u8 = 3;
 pub fn main() -> ExitCode {
     server::raise_descriptor_limit();
     let done = match Cli::parse().what {
-        What::Bound { command } => Err(server::become_bound(&command)),
-        What::Worker => worker::run().map(|()| ExitCode::SUCCESS),
+        What::Bound { command } => {
+            interrupt::leave();
+            Err(server::become_bound(&command))
+        }
+        What::Worker => {
+            interrupt::leave();
+            worker::run().map(|()| ExitCode::SUCCESS)
+        }
         What::Compare { before, after } => compare(&before, &after),
         What::Report { run, html } => show(&run, html.as_deref()),
         What::Hold(options) => run("hold", options),

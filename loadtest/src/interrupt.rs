@@ -13,8 +13,13 @@ pub fn asked() -> bool {
     ASKED.load(Ordering::Relaxed)
 }
 
+/// Signals do again what they do to any program. For a child, first thing.
+pub fn leave() {
+    let _ = SigSet::empty().thread_set_mask(); // it fails for arguments that are none
+}
+
 /// From now on signals are heard. Called before any other thread is started: they inherit that the signals wait for the
-/// one thread that listens. (A child does not inherit it.)
+/// one thread that listens. Children do, too: see `leave`.
 pub fn listen() {
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);

@@ -104,11 +104,20 @@ test("a user of whom not all nodes tell is not said to be offline", async (t) =>
 
 test("what is missing in a history is said", async (t) => {
   const user = { user: "nobody", online: false, connections: [] };
-  const history = { user: "nobody", events: [], more: true, since_ms: 1795373070215, nodes: { asked: 3, answered: 1 } };
+  const history = { user: "nobody", events: [], since_ms: 1795373070215, nodes: { asked: 3, answered: 1 } };
   const page = await visit(t, "#users/nobody", { answers: { "v1/users/nobody": user, "**/history": history } });
   await page.locator("#user-history tbody").filter({ hasText: "Those that answered know nothing of this user." }).waitFor();
   const note = await page.locator("#user-history-note").innerText();
-  assert.match(note, /^· only 1 of 3 nodes answered · the newest 0 · nothing is missing since 22 Nov 2026/);
+  assert.match(note, /^· only 1 of 3 nodes answered · those remember everything since 22 Nov 2026/);
+});
+
+test("of a history of which only the newest is shown, nothing older is said to be whole", async (t) => {
+  const user = { user: "nobody", online: false, connections: [] };
+  const events = [1795459470215, 1795459480215].map((at_ms) => ({ at_ms, event: "connected", connection: "c", node: "n1" }));
+  const history = { user: "nobody", events, more: true, since_ms: 1795373070215 };
+  const page = await visit(t, "#users/nobody", { answers: { "v1/users/nobody": user, "**/history": history } });
+  const note = page.locator("#user-history-note").filter({ hasText: "the newest 2" });
+  assert.match(await note.innerText(), /^· the newest 2 · nothing is missing since 23 Nov 2026/);
 });
 
 for (const [matched, says] of [[0, "Nobody to get it on the nodes that answered."], [7, "7 connections took it."]]) {

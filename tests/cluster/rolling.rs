@@ -147,17 +147,30 @@ fn renewals_slow_no_drain_down() {
     let mut cluster = Cluster::start(2, &changes());
     let (_, clients) = crowd(&cluster);
     let mut renewing = crate::support::Client::login(&cluster.nodes[1], "renewing");
-    let logins = |cluster: &Cluster| cluster_of(&cluster.nodes[0])[1]["logins_per_s"].as_u64();
-    // What is told is up to two seconds old, so that the crowd's own logins may still come up.
-    let most = CLIENTS as u64 + 1;
-    wait_until("the node to be quiet while tokens are renewed", || {
+    // What a node tells is up to two seconds old, so that the crowd's own logins may still come up.
+    let most = CLIENTS as u64 + 2;
+    let told = || {
+        let node = &cluster_of(&cluster.nodes[0])[1];
+        let logins = node["logins_per_s"].as_u64().unwrap();
+        assert!(logins <= most, "{logins} logins a second, {most} in all");
+        node["connections"].clone()
+    };
+    wait_until("many renewals", || {
         for _ in 0..20 {
             renewing.connect(&token("renewing"), Value::Null);
         }
-        let told = logins(&cluster);
-        assert!(told <= Some(most), "{told:?} logins a second, {most} in all");
-        told == Some(0) && cluster.nodes[1].metric("longwire_auth_total{result=\"ok\"}") > Some(600.0)
+        told();
+        cluster.nodes[1].metric("longwire_auth_total{result=\"ok\"}") > Some(600.0)
     });
+    // What is told from now on is of later: of one connection more, and of one less.
+    let late = crate::support::Client::login(&cluster.nodes[1], "late");
+    let here = || cluster_of(&cluster.nodes[1])[1]["connections"].clone();
+    wait_until("the node to tell of a connection after the renewals", || {
+        told() == here()
+    });
+    late.close();
+    cluster.nodes[1].wait_connections("late", 0);
+    wait_until("the node to tell of its end", || told() == here());
     renewing.close();
     cluster.nodes[0].push(json!({"all": true}), "end", Value::Null);
     for client in clients {

@@ -13,17 +13,19 @@ pub struct Hope {
     logins: u64,
     since_us: u64,
     failed: u64,
+    patience_us: u64,
 }
 
 impl Hope {
-    /// Begins now.
-    pub fn new(now_us: u64) -> Self {
-        let (logins, failed) = (0, 0);
-        let since_us = now_us;
+    /// Begins now. What failed before says nothing; and where so few are to come in a second that 20 s bring nobody, that
+    /// says nothing either.
+    pub fn new(load: &Load, now_us: u64, per_second: f64) -> Self {
+        let pause_us = if per_second > 0.0 { (1e7 / per_second) as u64 } else { 0 };
         Self {
-            logins,
-            since_us,
-            failed,
+            logins: load.count(|tick| tick.logins),
+            since_us: now_us,
+            failed: load.errors().values().sum(),
+            patience_us: HOPELESS_US.max(pause_us),
         }
     }
 
@@ -34,7 +36,7 @@ impl Hope {
         if logins != self.logins {
             (self.logins, self.since_us, self.failed) = (logins, now_us, failed);
         }
-        now_us > self.since_us + HOPELESS_US && failed > self.failed
+        now_us > self.since_us + self.patience_us && failed > self.failed
     }
 }
 

@@ -292,7 +292,7 @@ impl Load {
             below,
         })?;
         let patience = 120.0 + f64::from(below) / if per_second > 0.0 { per_second } else { 500.0 };
-        let mut hope = connecting::Hope::new(clock::now_us());
+        let mut hope = connecting::Hope::new(self, clock::now_us(), per_second);
         self.wait("connecting", patience, |load| {
             load.connected() >= below || hope.is_lost(load, clock::now_us())
         })?;

@@ -11,6 +11,7 @@ use super::{Load, finish};
 use crate::cli::{Kind, Options};
 use crate::clock;
 use crate::histogram::Delays;
+use crate::interrupt;
 use crate::plan::{Login, Plan, Target};
 use crate::publisher::Ledger;
 use crate::report::progress::Progress;
@@ -129,7 +130,13 @@ impl Load {
             load.workers.iter().all(|worker| worker.ready)
         })?
         .then_some(())
-        .ok_or("the workers do not get ready")?;
+        .ok_or_else(|| {
+            if interrupt::asked() {
+                "interrupted"
+            } else {
+                "the workers do not get ready"
+            }
+        })?;
         Ok(load)
     }
 }

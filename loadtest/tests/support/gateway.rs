@@ -33,6 +33,14 @@ pub enum Wrong {
 pub struct Gateway {
     pub clients: SocketAddr,
     pub api: SocketAddr,
+    room: Arc<Mutex<Room>>,
+}
+
+impl Gateway {
+    /// Calls that were answered and pushes that were taken.
+    pub fn count(&self) -> u64 {
+        self.room.lock().unwrap().count
+    }
 }
 
 #[derive(Default)]
@@ -78,6 +86,7 @@ pub fn start(wrong: Wrong) -> Gateway {
     Gateway {
         clients: listen(client),
         api: listen(api),
+        room,
     }
 }
 

@@ -41,16 +41,25 @@ fn remark(user: &str, answer: &Value) -> String {
     let Some(since_ms) = answer["since_ms"].as_u64() else {
         return "a node does not record (limits.history_bytes is 0), so that anything may be missing".into();
     };
-    let (date, time) = date_and_time(since_ms);
+    let counts = (answer["nodes"]["asked"].as_u64(), answer["nodes"]["answered"].as_u64());
+    let more = answer["more"] == true;
+    // Of what is older than the oldest that is shown, nothing is shown.
+    let oldest = answer["events"].as_array().and_then(|events| events.first());
+    let oldest_ms = oldest.and_then(|event| event["at_ms"].as_u64()).filter(|_| more);
+    let (date, time) = date_and_time(since_ms.max(oldest_ms.unwrap_or(0)));
+    let whole = match counts {
+        (Some(_), Some(_)) => "the nodes that answered remember everything",
+        _ => "nothing is missing",
+    };
     let mut remark = match events {
         0 => format!("nothing is known of {user} since {date} {time} UTC; what was before is forgotten"),
-        1 => format!("1 event; nothing is missing since {date} {time} UTC"),
-        some => format!("{some} events; nothing is missing since {date} {time} UTC"),
+        1 => format!("1 event; {whole} since {date} {time} UTC"),
+        some => format!("{some} events; {whole} since {date} {time} UTC"),
     };
-    if answer["more"] == true {
+    if more {
         remark.push_str("; there are older ones: --limit shows more");
     }
-    if let (Some(asked), Some(answered)) = (answer["nodes"]["asked"].as_u64(), answer["nodes"]["answered"].as_u64()) {
+    if let (Some(asked), Some(answered)) = counts {
         let _ = write!(
             remark,
             "; {} of {asked} nodes did not answer",
@@ -244,8 +253,8 @@ mod tests {
         );
         assert_eq!(
             remark("anna", &answer),
-            "4 events; nothing is missing since 2026-11-23 19:10:00 UTC; there are older ones: --limit shows more; 1 of 3 \
-             nodes did not answer"
+            "4 events; the nodes that answered remember everything since 2026-11-23 19:24:53 UTC; there are older ones: \
+             --limit shows more; 1 of 3 nodes did not answer"
         );
     }
 

@@ -113,10 +113,13 @@ async function showHistory(user) {
   if (shown !== user) return null;
   by("user-history-part").hidden = !Array.isArray(events);
   if (!Array.isArray(events)) return null;
+  // Of what is older than the oldest that is shown, nothing is shown.
+  const sinceMs = more ? Math.max(since_ms, ...events.map(({ at_ms }) => at_ms).slice(0, 1)) : since_ms;
+  const whole = nodes ? "those remember everything" : "nothing is missing";
   by("user-history-note").textContent = [
     nodes ? `only ${nodes.answered} of ${plural(nodes.asked, "node")} answered` : null,
     more ? `the newest ${events.length}` : null,
-    typeof since_ms === "number" ? `nothing is missing since ${day(since_ms)}` : null,
+    typeof since_ms === "number" ? `${whole} since ${day(sinceMs)}` : null,
   ]
     .filter(Boolean)
     .map((note) => `· ${note}`)

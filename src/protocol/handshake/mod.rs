@@ -115,11 +115,16 @@ impl Refused {
         };
         let mut response = refusal_response(self.status(), None, text);
         // A HEAD is answered as a GET, less the body (RFC 9110 section 9.3.2): clients take one for a broken response.
-        if head.starts_with(b"HEAD ") {
+        if wants_no_body(head) {
             response.truncate(response.len() - text.len() - 1);
         }
         response
     }
+}
+
+/// Whether this is the head of a HEAD request. Empty lines before it are passed over, as `parse` does (RFC 9112 section 2.2).
+pub fn wants_no_body(head: &[u8]) -> bool {
+    head.trim_ascii_start().starts_with(b"HEAD ")
 }
 
 /// Reads a complete head.

@@ -159,6 +159,10 @@ fn what_is_refused() {
 fn refusals_carry_what_belongs_to_them() {
     let text = |refused: Refused| String::from_utf8(refused.response(b"GET /ws HTTP/1.1\r\n\r\n")).unwrap();
     assert!(text(Refused::Method).contains("\r\nAllow: GET\r\n"));
+    for head in ["HEAD /ws HTTP/1.1\r\n\r\n", "\r\n\r\nHEAD /ws HTTP/1.1\r\n\r\n"] {
+        let response = String::from_utf8(Refused::Method.response(head.as_bytes())).unwrap();
+        assert!(response.ends_with("\r\n\r\n"), "{response}");
+    }
     let upgrade = text(Refused::UpgradeRequired);
     assert!(upgrade.starts_with("HTTP/1.1 426 Upgrade Required\r\n"));
     assert!(upgrade.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"));

@@ -43,8 +43,6 @@ pub(super) struct Drain {
     cursor: u32,
     /// Control was told that nobody is left.
     told: bool,
-    /// Requests that were not complete when the door closed were answered.
-    answered: bool,
 }
 
 impl Drain {
@@ -104,7 +102,6 @@ impl Gateway {
                 closed: 0,
                 cursor: 0,
                 told: false,
-                answered: false,
             });
         }
     }
@@ -121,7 +118,7 @@ impl Gateway {
     }
 
     /// Nobody is accepted any more, and the process ends within a moment: who is in the middle of a request is answered
-    /// now, as the rest of it may come too late.
+    /// now, as the rest of it may come too late. Looked for again and again: a request may begin to come in after a look.
     fn answer_the_last(&mut self, engine: &mut Engine<Session>) {
         let refusal = self.drains(engine.now().ms());
         for slot in 0..engine.slots() {
@@ -164,7 +161,7 @@ impl Gateway {
             drain.told = true;
             self.notices.push(Notice::Drained);
         }
-        if self.node.closed() && !std::mem::replace(&mut drain.answered, true) {
+        if self.node.closed() && !engine.is_empty() {
             self.answer_the_last(engine);
         }
         if budget == 0 {

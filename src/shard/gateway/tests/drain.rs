@@ -196,6 +196,13 @@ fn who_has_not_asked_holds_nothing_up_and_half_a_request_is_answered_when_the_do
         "{answer}"
     );
     assert_eq!(world.stage(mute), Stage::Handshake);
+    world.shard.receive(mute, &mut HEAD[..30].to_vec());
+    world.pass(10);
+    world.shard.run();
+    assert!(
+        world.drop_written(mute).starts_with(b"HTTP/1.1 503 "),
+        "late, not too late"
+    );
     for key in [mute, half, asked] {
         world.shard.end_of_file(key);
     }
