@@ -373,7 +373,7 @@ export class Longwire {
     for (const message of link.early.splice(0)) if (link === this.#link) this.#push(message);
   }
 
-  // Renews at 4/5. If by this clock the token is over, or has more left than it ever had, the clock is wrong: its life
+  // Renews at 4/5, and two ticks before the end at the latest. If by this clock the token is over, or has more left than it ever had, the clock is wrong: its life
   // counts from when it came. And no wrong clock renews twice in 15 s or 1/4 life.
   #plan(expiresAt) {
     this.#why = "expiring";
@@ -383,7 +383,7 @@ export class Longwire {
     let leftMs = expiresAt === null ? Infinity : expiresAt * 1000 - now;
     if (leftMs <= 0 || leftMs > lifeMs) leftMs = lifeMs - (now - this.#tokenAt);
     this.#endsAt = now + leftMs;
-    this.#renewAt = now + Math.max(leftMs * 0.8, Math.min(lifeMs, 60_000) / 4);
+    this.#renewAt = now + Math.max(Math.min(leftMs * 0.8, leftMs - 2 * TICK_MS), Math.min(lifeMs, 60_000) / 4);
   }
 
   async #renew(link) {

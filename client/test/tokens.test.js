@@ -37,6 +37,16 @@ test("it is renewed on the same connection when four fifths of it are over", asy
   wire.close();
 });
 
+test("one of a few seconds is renewed before its end, however the ticks lie", async () => {
+  for (const lifeMs of [3_100, 3_700, 3_990, 4_700]) {
+    const { wire, asked } = await openClient(world, {}, { expires_at: seconds() + lifeMs / 1000 });
+    await world.pass(lifeMs - 900);
+    assert.deepEqual(asked, ["first", "expiring"], `${lifeMs} ms`);
+    wire.close();
+    await world.pass(10_000);
+  }
+});
+
 test("a token without an end is kept", async () => {
   const { wire, asked } = await openClient(world);
   await world.pass(1_000);
