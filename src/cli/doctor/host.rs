@@ -9,16 +9,17 @@ use super::{Looked, cgroup, unit};
 
 /// `SO_REUSEPORT`, with which each reactor has a queue of its own (socket(7)).
 const KERNEL_NEEDED: (u64, u64) = (3, 9);
-/// Resident bytes of the process a connection, user and device included: docs/performance.md, `hold`.
-const USER_BYTES: u64 = 368;
+/// Resident bytes of the process a connection, user, device and its events in the flight recorder included:
+/// docs/performance.md, `hold`.
+const USER_BYTES: u64 = 435;
 /// Bytes of the kernel for a TCP connection's end that is idle: docs/performance.md, docs/tuning.md.
 const KERNEL_BYTES: u64 = 5_000;
 /// What a proxy on this host takes for a connection: its own memory and two ends in the kernel; docs/tuning.md.
 const PROXY_BYTES: u64 = 28_200;
 /// What the process takes with no connection, and a little for the rest of the host.
 const BASE_BYTES: u64 = 64 << 20;
-/// Core seconds of a connection that is pinged once: docs/performance.md, 0.52 % of a core for 10,000 each 25 s.
-const PING_CORE_SECONDS: f64 = 0.0052 * 25.0 / 10_000.0;
+/// Core seconds of a connection that is pinged once: docs/performance.md, 0.75 % of a core for 10,000 each 25 s.
+const PING_CORE_SECONDS: f64 = 0.0075 * 25.0 / 10_000.0;
 /// Logins a second of a core: docs/performance.md, of the lower of two runs.
 const LOGINS_PER_CORE_SECOND: u64 = 31_000;
 /// How long `timedatectl` may take; it waits for others.
