@@ -2,37 +2,24 @@
 // whole, and nothing is said that nobody knows. `page.test.js` has the views as a whole.
 
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 
-import { launch, open } from "./browser.js";
-import { PATIENCE_MS, client, start, token } from "./node.js";
+import { client, token } from "./node.js";
+import { nodeOf, visitor } from "./visit.js";
 
 const LONG = "gateway-eu-central-1a-0123456789abcdef0123456789";
 const TROUBLE = "NATS is out of reach: nats: IO error (127.0.0.1:4222: Connection refused (os error 111); 127.0.0.2:4222: timed out)";
 
-let browser, node;
+const held = nodeOf();
+const open = visitor();
 
-before(async () => {
-  node = await start();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await node?.stop();
-});
-
-// A page whose answers for these addresses are made up; the test fails for whatever it complains of beside `expected`.
-async function visit(t, hash, { answers = {}, expected = /^$/, ...options } = {}) {
-  const { page, context, complaints } = await open(browser, "about:blank", options);
-  page.setDefaultTimeout(PATIENCE_MS);
-  t.after(async () => {
-    await context.close();
-    assert.deepEqual(complaints.filter((text) => !expected.test(text)), []);
-  });
+// A page whose answers for these addresses are made up.
+async function visit(t, hash, { answers = {}, ...options } = {}) {
+  const page = await open(t, "about:blank", options);
   for (const [path, { status = 200, ...json }] of Object.entries(answers)) {
     await page.route(`**/${path}`, (route) => route.fulfill({ status, json }));
   }
-  await page.goto(node.page + hash);
+  await page.goto(held.node.page + hash);
   return page;
 }
 
@@ -59,7 +46,7 @@ const linesOf = (page, selector) =>
 for (const width of [1280, 1010, 800, 660]) {
   test(`short words stay whole beside long names at ${width} pixels`, async (t) => {
     const devices = ["d".repeat(64), "phone"];
-    const others = await Promise.all(devices.map((device) => client(node, "w".repeat(128), { device })));
+    const others = await Promise.all(devices.map((device) => client(held.node, "w".repeat(128), { device })));
     t.after(() => others.forEach((other) => other.end()));
     const slow = { node: LONG, connections: [] };
     const page = await visit(t, "#overview", { width, answers: { "v1/cluster": CLUSTER, "v1/slow": slow } });
@@ -67,7 +54,7 @@ for (const width of [1280, 1010, 800, 660]) {
     await page.locator("#node-state").filter({ hasText: "ready" }).waitFor();
     const short = ["#node-state", "#cluster .badge", "#cluster .number:is(td)", "#cluster th:not(.number)"];
     for (const selector of short) for (const [text, lines] of await linesOf(page, selector)) assert.equal(lines, 1, text);
-    await page.goto(`${node.page}#users/${"w".repeat(128)}`);
+    await page.goto(`${held.node.page}#users/${"w".repeat(128)}`);
     await page.locator("#user-badge").filter({ hasText: "online" }).waitFor();
     const cells = ["#user-badge", "#user-connections th:not(:last-child)", "#user-connections [data-label='Topics']"];
     for (const selector of cells) for (const [text, lines] of await linesOf(page, selector)) assert.ok(lines <= 1, text);

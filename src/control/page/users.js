@@ -114,7 +114,7 @@ async function showHistory(user) {
   by("user-history-part").hidden = !Array.isArray(events);
   if (!Array.isArray(events)) return null;
   // Of what is older than the oldest that is shown, nothing is shown.
-  const sinceMs = more ? Math.max(since_ms, ...events.map(({ at_ms }) => at_ms).slice(0, 1)) : since_ms;
+  const sinceMs = more ? Math.max(since_ms, events[0]?.at_ms ?? 0) : since_ms;
   const whole = nodes ? "those remember everything" : "nothing is missing";
   by("user-history-note").textContent = [
     nodes ? `only ${nodes.answered} of ${plural(nodes.asked, "node")} answered` : null,
