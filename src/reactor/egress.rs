@@ -17,10 +17,9 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
     pub(super) fn flush_dirty(&mut self) {
         let turn_us = self.shard.engine.now().us;
         if self.shard.engine.has_urgent() {
-            self.urgent_at_us = Some(turn_us);
+            self.mixed_until_us = turn_us + MIXED_FOR_US;
         }
-        let mixed = self.urgent_at_us.is_some_and(|at_us| turn_us - at_us < MIXED_FOR_US);
-        let bulk = if mixed {
+        let bulk = if turn_us < self.mixed_until_us {
             BULK_WRITES_A_MIXED_TURN
         } else {
             BULK_WRITES_A_TURN

@@ -104,8 +104,8 @@ pub struct Reactor<A: Application, InWake, OutWake> {
     events_full: bool,
     /// The inbox was not emptied.
     commands_left: bool,
-    /// The last turn that wrote something urgent.
-    urgent_at_us: Option<u64>,
+    /// Until then, clients beside those of fan-outs are taken to have something urgent every now and then.
+    mixed_until_us: u64,
 }
 
 impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
@@ -143,7 +143,7 @@ impl<A: Application, InWake: Wake, OutWake: Wake> Reactor<A, InWake, OutWake> {
             work_left: Next::Idle,
             events_full: false,
             commands_left: false,
-            urgent_at_us: None,
+            mixed_until_us: 0,
         })
     }
 
